@@ -1,0 +1,122 @@
+/**
+ * Every failure a user can meet has a code from this list, fields that a program can read, and one
+ * sentence that names the file and what to do. Nothing matches on the sentence.
+ */
+export const ERROR_CODES = [
+  // files
+  'FILE_NOT_FOUND',
+  'FILE_UNREADABLE',
+  'FILE_WRITE_FAILED',
+  'DISK_FULL',
+  'OUTPUT_IS_INPUT',
+  // safetensors
+  'SAFETENSORS_HEADER',
+  'SAFETENSORS_TENSOR',
+  'SAFETENSORS_INDEX',
+  // models
+  'MODEL_MISSING',
+  'MODEL_UNRECOGNISED',
+  'MODEL_MISMATCH',
+  'TENSOR_MISSING',
+  'TENSOR_SHAPE',
+  'CONFIG_INVALID',
+  // images
+  'IMAGE_INVALID',
+  'IMAGE_TOO_SMALL',
+  'IMAGE_TOO_LARGE',
+  'NO_IMAGES',
+  'IMAGES_REFUSED',
+  // engine
+  'MEMORY_BUDGET',
+  'DEVICE_UNAVAILABLE',
+  'ENGINE_CRASHED',
+  'ENGINE_PROTOCOL',
+  'SESSION_FAILED',
+  'NOT_FINITE',
+  'CANCELLED',
+  // input
+  'BAD_ARGUMENT',
+  'UNSUPPORTED',
+  'INTERNAL',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+export type ErrorFields = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+/** What crosses a process or a wire in place of an {@link I2lError}. */
+export interface ErrorShape {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly fields: ErrorFields;
+  readonly cause?: string;
+}
+
+export class I2lError extends Error {
+  readonly code: ErrorCode;
+  readonly fields: ErrorFields;
+
+  constructor(code: ErrorCode, message: string, fields: ErrorFields = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'I2lError';
+    this.code = code;
+    this.fields = fields;
+  }
+
+  toShape(): ErrorShape {
+    const shape = { code: this.code, message: this.message, fields: this.fields };
+    return this.cause === undefined ? shape : { ...shape, cause: describeCause(this.cause) };
+  }
+
+  static fromShape(shape: ErrorShape): I2lError {
+    return new I2lError(shape.code, shape.message, shape.fields, shape.cause);
+  }
+
+  /** Wraps anything thrown: our own errors pass, everything else becomes INTERNAL with its cause kept. */
+  static from(thrown: unknown): I2lError {
+    if (thrown instanceof I2lError) return thrown;
+    return new I2lError('INTERNAL', `Something unexpected went wrong: ${describeCause(thrown)}`, {}, thrown);
+  }
+}
+
+function describeCause(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** The system's error code (ENOENT, ENOSPC …) of a thrown value, if it has one. */
+export function systemCode(thrown: unknown): string | undefined {
+  if (thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string') return thrown.code;
+  return undefined;
+}
+
+/** Turns a failed file operation into one sentence that names the file. */
+export function fileError(file: string, doing: 'read' | 'write', thrown: unknown): I2lError {
+  if (thrown instanceof I2lError) return thrown;
+  const code = systemCode(thrown);
+  const fields = { file, ...(code ? { system: code } : {}) };
+  if (code === 'ENOENT') return new I2lError('FILE_NOT_FOUND', `${file}: there is no such file or folder.`, fields, thrown);
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new I2lError('DISK_FULL', `${file}: the disk is full; free some space and try again.`, fields, thrown);
+  }
+  const reason = reasonFor(code) ?? describeCause(thrown);
+  return doing === 'read'
+    ? new I2lError('FILE_UNREADABLE', `${file}: it can't be read (${reason}).`, fields, thrown)
+    : new I2lError('FILE_WRITE_FAILED', `${file}: it can't be written (${reason}).`, fields, thrown);
+}
+
+function reasonFor(code: string | undefined): string | undefined {
+  switch (code) {
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'EISDIR':
+      return 'it is a folder';
+    case 'ENOTDIR':
+      return 'a part of its path is not a folder';
+    case 'EROFS':
+      return 'the disk is read-only';
+    case 'EFBIG':
+      return 'the file grew past a size limit';
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,56 @@
+/** Element types by their safetensors names; these are the ones that the engine can compute with. */
+export const DTYPES = ['F32', 'F16', 'BF16', 'F8_E4M3'] as const;
+export type Dtype = (typeof DTYPES)[number];
+
+export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, F8_E4M3: 1 };
+
+/** Where one tensor (or a run of its rows) lies: raw little-endian values in a file on disk. */
+export interface TensorRange {
+  readonly name: string;
+  readonly dtype: Dtype;
+  /** Row-major shape. */
+  readonly shape: readonly number[];
+  /** Absolute path, symbolic links resolved. */
+  readonly file: string;
+  /** First byte within the file. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly length: number;
+}
+
+/** A tensor in memory, as the runtime takes and gives it. */
+export interface HostTensor {
+  readonly data: Float32Array | Uint16Array | BigInt64Array;
+  readonly dims: readonly number[];
+}
+
+export type TensorMap = Readonly<Record<string, HostTensor>>;
+
+/** Number of values of a shape; a scalar (no dimensions) has one. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/**
+ * A run of rows of a tensor as a range of its own: no byte is copied.
+ * @param first first row; @param count number of rows. Rows are slices along the first dimension.
+ */
+export function rowsOf(range: TensorRange, first: number, count: number): TensorRange {
+  const [rows = 1, ...rest] = range.shape;
+  const rowBytes = range.length / rows;
+  return {
+    ...range,
+    name: `${range.name}[${first}:${first + count}]`,
+    shape: [count, ...rest],
+    offset: range.offset + first * rowBytes,
+    length: count * rowBytes,
+  };
+}
+
+/** The same bytes under another shape of as many values. */
+export function viewOf(range: TensorRange, shape: readonly number[]): TensorRange {
+  if (elementCount(shape) !== elementCount(range.shape)) {
+    throw new RangeError(`${range.name}: a view of ${range.shape.join('x')} can't be ${shape.join('x')}`);
+  }
+  return { ...range, shape };
+}

@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import sharp, { type Metadata, type Sharp } from 'sharp';
+import { fileError, I2lError } from '../contract/errors.ts';
+import type { Pixels } from './resample.ts';
+
+/** The only door to sharp for reading images. */
+
+/** A picture has to be worth encoding, and has to fit in memory while it is decoded (3 bytes a pixel). */
+export const MIN_SIDE = 16;
+export const MAX_PIXELS = 150_000_000;
+
+/** SVG is left out on purpose: it is a program that draws and may name other files. */
+const FORMATS = ['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif', 'avif'];
+
+/** File endings that a folder is searched for. */
+export const IMAGE_ENDINGS = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif', '.heic', '.heif'];
+
+export interface DecodedImage {
+  readonly file: string;
+  /** sha256 of the file's bytes, hex. */
+  readonly sha256: string;
+  /** sRGB, three channels of 8 bits, upright. */
+  readonly pixels: Pixels<Uint8Array>;
+  /** What was done to it beyond decoding, one sentence each, for the user. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Decodes an image file as its maker meant it to look: turned upright by its EXIF orientation, its colour
+ * profile converted to sRGB, transparency laid on white, the first frame of an animation, 8 bits.
+ * @throws I2lError IMAGE_INVALID, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, FILE_NOT_FOUND, FILE_UNREADABLE
+ */
+export async function decodeImage(file: string): Promise<DecodedImage> {
+  const bytes = readBytes(file);
+  if (bytes.length === 0) throw invalid(file, 'it is empty (0 bytes)');
+  const image = sharp(bytes, { limitInputPixels: false, failOn: 'warning', animated: false });
+  const metadata = await readMetadata(file, image);
+  checkSize(file, metadata);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return { file, sha256, pixels: await toRgb(file, image), notes: describe(metadata) };
+}
+
+function readBytes(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw fileError(file, 'read', error);
+  }
+}
+
+async function readMetadata(file: string, image: Sharp): Promise<Metadata> {
+  let metadata: Metadata;
+  try {
+    metadata = await image.metadata();
+  } catch (error) {
+    throw invalid(file, 'it is not an image, or of a kind that is not supported', error);
+  }
+  if (!FORMATS.includes(metadata.format)) throw invalid(file, `${metadata.format} files are not supported`);
+  return metadata;
+}
+
+function checkSize(file: string, { width, height }: Metadata): void {
+  const size = `${width} x ${height} pixels`;
+  const fields = { file, width, height };
+  if (Math.min(width, height) < MIN_SIDE) {
+    throw new I2lError('IMAGE_TOO_SMALL', `${file}: ${size} is too small; each side needs ${MIN_SIDE} pixels or more.`, fields);
+  }
+  if (width * height > MAX_PIXELS) {
+    const limit = MAX_PIXELS / 1e6;
+    throw new I2lError('IMAGE_TOO_LARGE', `${file}: ${size} is too large; make it smaller than ${limit} megapixels.`, fields);
+  }
+}
+
+async function toRgb(file: string, image: Sharp): Promise<Pixels<Uint8Array>> {
+  try {
+    const { data, info } = await image
+      .autoOrient()
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    const { width, height, channels } = info;
+    return { data: flattenToRgb(data, channels), width, height, channels: 3 };
+  } catch (error) {
+    throw invalid(file, `it is damaged or cut off (${firstLine(error)})`, error);
+  }
+}
+
+/**
+ * Any of grey, grey + alpha, RGB, RGB + alpha to RGB on white. sharp has a flatten, which truncates:
+ * a third of its values are one too dark.
+ */
+function flattenToRgb(data: Uint8Array, channels: number): Uint8Array {
+  if (channels === 3) return data;
+  const colours = channels < 3 ? 1 : 3;
+  const hasAlpha = channels > colours;
+  const pixels = data.length / channels;
+  const rgb = new Uint8Array(pixels * 3);
+  for (let i = 0; i < pixels; i++) {
+    const alpha = hasAlpha ? (data[i * channels + colours] as number) : 255;
+    for (let channel = 0; channel < 3; channel++) {
+      const value = data[i * channels + (colours === 1 ? 0 : channel)] as number;
+      rgb[i * 3 + channel] = Math.round((value * alpha + 255 * (255 - alpha)) / 255);
+    }
+  }
+  return rgb;
+}
+
+function describe(metadata: Metadata): string[] {
+  const { width, height } = metadata;
+  const aspect = Math.max(width, height) / Math.min(width, height);
+  const notes = [
+    (metadata.orientation ?? 1) > 1 && 'turned upright by its EXIF orientation',
+    (metadata.pages ?? 1) > 1 && `animated: only the first of ${metadata.pages} frames is used`,
+    metadata.hasAlpha && 'transparency laid on white',
+    metadata.space === 'cmyk' && 'CMYK colours converted to sRGB',
+    metadata.icc && metadata.space !== 'cmyk' && 'colour profile converted to sRGB',
+    (metadata.depth === 'ushort' || metadata.depth === 'float') && 'reduced to 8 bits a channel',
+    metadata.channels <= 2 && metadata.space !== 'cmyk' && 'greyscale: all three channels are the same',
+    aspect > 3 && `${width} x ${height}: only its middle square is seen`,
+  ];
+  return notes.filter((note) => typeof note === 'string');
+}
+
+function invalid(file: string, why: string, cause?: unknown): I2lError {
+  return new I2lError('IMAGE_INVALID', `${file}: ${why}.`, { file, why }, cause);
+}
+
+function firstLine(error: unknown): string {
+  return error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+}

@@ -1,0 +1,89 @@
+import { Graph, type GraphCost, type Value } from '../onnx/graph.ts';
+
+/**
+ * A network is an ordered list of stages. Between stages flows the state: named tensors, one row (or
+ * block of rows) an image. A stage takes what it needs of it, gives back what it changes, and may emit
+ * results that leave the network.
+ */
+export interface Stage {
+  /** What the user sees and an error names, e.g. 'dinov3 layer 7 mlp'. */
+  readonly id: string;
+  /** Shapes of the state it reads, by name; the first dimension is the images. */
+  readonly takes: readonly Port[];
+  readonly build: (graph: Graph, take: (name: string) => Value) => StageResult;
+}
+
+export interface Port {
+  readonly name: string;
+  readonly value: (graph: Graph) => Value;
+}
+
+export interface StageResult {
+  /** State for the stages after this one. */
+  readonly state?: Readonly<Record<string, Value>>;
+  /** Results that leave, by name. */
+  readonly emit?: Readonly<Record<string, Value>>;
+}
+
+/** Stages that run as one graph: built one after another, the state passed on inside. */
+export interface StageGraph {
+  readonly graph: Graph;
+  readonly takes: readonly string[];
+  readonly keeps: readonly string[];
+  readonly emits: readonly string[];
+}
+
+/**
+ * Puts consecutive stages into one graph.
+ * @param needed state that later stages take; what nobody takes again is not given back.
+ */
+export function joinStages(stages: readonly Stage[], needed: ReadonlySet<string>): StageGraph {
+  const graph = new Graph();
+  const state = new Map<string, Value>();
+  const takes: string[] = [];
+  const changed = new Set<string>();
+  const emits: string[] = [];
+  for (const stage of stages) {
+    for (const port of stage.takes) {
+      if (state.has(port.name)) continue;
+      state.set(port.name, port.value(graph));
+      takes.push(port.name);
+    }
+    const result = stage.build(graph, (name) => required(state.get(name), stage.id, name));
+    for (const [name, value] of Object.entries(result.state ?? {})) {
+      state.set(name, value);
+      changed.add(name);
+    }
+    for (const [name, value] of Object.entries(result.emit ?? {})) {
+      graph.output(name, value);
+      emits.push(name);
+    }
+  }
+  const keeps = [...changed].filter((name) => needed.has(name));
+  for (const name of keeps) graph.output(outputName(name), required(state.get(name), 'the join', name));
+  return { graph, takes, keeps, emits };
+}
+
+function required(value: Value | undefined, stage: string, name: string): Value {
+  if (!value) throw new RangeError(`${stage} wants "${name}", which no stage before it gives`);
+  return value;
+}
+
+/** A graph's input and output may not share a name; the state's outputs carry a mark. */
+export function outputName(stateName: string): string {
+  return `${stateName}'`;
+}
+
+export interface StageCost extends GraphCost {
+  readonly id: string;
+}
+
+/** What each stage costs, read off the graph that it builds. */
+export function stageCosts(stages: readonly Stage[]): StageCost[] {
+  return stages.map((stage, i) => ({ id: stage.id, ...joinStages([stage], neededAfter(stages, i)).graph.cost() }));
+}
+
+/** State that a stage after the i-th takes. */
+export function neededAfter(stages: readonly Stage[], i: number): ReadonlySet<string> {
+  return new Set(stages.slice(i + 1).flatMap((stage) => stage.takes.map((port) => port.name)));
+}

@@ -1,0 +1,48 @@
+/** What really happened in a run: the ground for every figure that we print. */
+export interface StageTrace {
+  readonly network: string;
+  /** First and last stage of the group. */
+  readonly stages: string;
+  readonly weightBytes: number;
+  readonly createMs: number;
+  readonly runMs: number;
+  /** Time in which results were taken away: written to the file. */
+  readonly sinkMs: number;
+}
+
+export interface TraceSummary {
+  readonly stages: readonly StageTrace[];
+  readonly weightBytes: number;
+  readonly seconds: number;
+  /** The process's own, mapped pages of the weights included. */
+  readonly peakResidentBytes: number;
+  /** Read ahead by the reader thread; the rest came with the computation or was in memory already. */
+  readonly readAheadBytes: number;
+  readonly readAheadMs: number;
+}
+
+export class Trace {
+  readonly #started = performance.now();
+  readonly #stages: StageTrace[] = [];
+  #readAhead = { bytes: 0, ms: 0 };
+
+  add(stage: StageTrace): void {
+    this.#stages.push(stage);
+  }
+
+  addReadAhead(bytes: number, ms: number): void {
+    this.#readAhead = { bytes: this.#readAhead.bytes + bytes, ms: this.#readAhead.ms + ms };
+  }
+
+  summary(): TraceSummary {
+    return {
+      stages: this.#stages,
+      weightBytes: this.#stages.reduce((sum, stage) => sum + stage.weightBytes, 0),
+      seconds: (performance.now() - this.#started) / 1000,
+      // Kilobytes on every platform, by Node's documentation.
+      peakResidentBytes: process.resourceUsage().maxRSS * 1024,
+      readAheadBytes: this.#readAhead.bytes,
+      readAheadMs: this.#readAhead.ms,
+    };
+  }
+}

@@ -1,0 +1,445 @@
+import { dirname, relative, sep } from 'node:path';
+import { elementCount, type Dtype, type TensorRange } from '../contract/tensor.ts';
+import { ATTRIBUTE, ELEMENT, encodeModel, type AttributeProto, type ElementType, type NodeProto, type TensorProto, type ValueInfoProto } from './proto.ts';
+
+/**
+ * Builds the small ONNX graphs that the engine runs. Weights are external data: a file, an offset and a
+ * length within the downloaded checkpoint itself, so a graph is a few kilobytes and nothing is converted
+ * or copied. All arithmetic is in f32; weights of other types pass a Cast in the graph.
+ *
+ * Operators: https://onnx.ai/onnx/operators/, and com.microsoft's in
+ * https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+ */
+const OPSET = 26; // BitCast needs it.
+const IR_VERSION = 13;
+const CONTRIB = 'com.microsoft';
+
+/** A size known when the graph is built, or a multiple of the number of images in a run. */
+export type Dim = number | { readonly perImage: number };
+
+/** One for each image of a run: the leading dimension of every activation. */
+export const IMAGES: Dim = { perImage: 1 };
+
+/** The result of a node, an input or a weight. Its shape is followed, so that a misfit fails at build time. */
+export interface Value {
+  readonly name: string;
+  readonly dims: readonly Dim[];
+  readonly type: ElementType;
+}
+
+export type AttributeValue = number | string | readonly number[] | { readonly float: number };
+
+const STORED: Readonly<Record<Dtype, ElementType>> = {
+  F32: ELEMENT.FLOAT,
+  F16: ELEMENT.FLOAT16,
+  BF16: ELEMENT.BFLOAT16,
+  F8_E4M3: ELEMENT.FLOAT8E4M3FN,
+};
+
+const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
+  [ELEMENT.FLOAT]: 4,
+  [ELEMENT.UINT16]: 2,
+  [ELEMENT.INT64]: 8,
+  [ELEMENT.FLOAT16]: 2,
+  [ELEMENT.BFLOAT16]: 2,
+  [ELEMENT.FLOAT8E4M3FN]: 1,
+};
+
+/** A finished graph: the model's bytes, and the folder that its weights' paths are relative to. */
+export interface BuiltGraph {
+  readonly model: Uint8Array;
+  readonly weightsFolder: string | undefined;
+  readonly outputs: readonly string[];
+}
+
+/** What a run of the graph costs, read off its nodes. */
+export interface GraphCost {
+  /** Distinct byte ranges of weights, in the order of use. */
+  readonly weights: readonly TensorRange[];
+  /** Floating-point operations of the matrix products for n images: fixed + n * perImage. */
+  readonly flops: { readonly fixed: number; readonly perImage: number };
+  /** Bytes alive at each node, the cast copies of weights included: fixed + n * perImage. */
+  readonly live: readonly { readonly fixed: number; readonly perImage: number }[];
+  /** Bytes of one image's inputs. */
+  readonly stateBytes: number;
+}
+
+export class Graph {
+  readonly #nodes: NodeProto[] = [];
+  readonly #initializers: TensorProto[] = [];
+  readonly #inputs: Value[] = [];
+  readonly #outputs: { readonly name: string; readonly value: Value }[] = [];
+  readonly #weights = new Map<string, { readonly range: TensorRange; readonly value: Value }>();
+  readonly #values = new Map<string, Value>();
+  #flops = { fixed: 0, perImage: 0 };
+
+  // ---- edges -------------------------------------------------------------------------------------
+
+  input(name: string, dims: readonly Dim[], type: ElementType = ELEMENT.FLOAT): Value {
+    const value = this.#value(name, dims, type);
+    this.#inputs.push(value);
+    return value;
+  }
+
+  output(name: string, value: Value): void {
+    this.#outputs.push({ name, value });
+  }
+
+  /** f32 constant, kept in the graph; for small tables only. */
+  constant(data: Float32Array, dims: readonly number[]): Value {
+    const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return this.#initializer(raw, dims, ELEMENT.FLOAT);
+  }
+
+  integers(values: readonly number[]): Value {
+    const data = BigInt64Array.from(values, BigInt);
+    return this.#initializer(new Uint8Array(data.buffer), [values.length], ELEMENT.INT64);
+  }
+
+  /** A tensor of the checkpoint, as f32. */
+  weight(range: TensorRange): Value {
+    const stored = this.#stored(range);
+    return range.dtype === 'F32' ? stored : this.cast(stored, ELEMENT.FLOAT);
+  }
+
+  // ---- layers ------------------------------------------------------------------------------------
+
+  /**
+   * x W^T + b over the last dimension. Gemm with transB reads the published (out, in) layout as it lies.
+   * @param x [..., in]; @param weight [out, in]; @param bias [out]. @returns [..., out]
+   */
+  linear(x: Value, weight: TensorRange, bias?: TensorRange): Value {
+    const [out, inner] = pair(weight.shape, weight.name);
+    if (x.dims.at(-1) !== inner) throw misfit('linear', x, `last dimension ${inner} of ${weight.name}`);
+    const rows = flatten(x.dims.slice(0, -1));
+    const flat = this.reshape(x, [rows, inner]);
+    const inputs = [flat, this.weight(weight), ...(bias ? [this.weight(bias)] : [])];
+    const result = this.node('Gemm', inputs, [rows, out], { transB: 1 });
+    this.#countFlops(x, 2 * inner * out);
+    return this.reshape(result, [...x.dims.slice(0, -1), out]);
+  }
+
+  /** @param x [..., d]. @returns [..., d] */
+  layerNorm(x: Value, weight: TensorRange, bias: TensorRange, epsilon: number): Value {
+    const inputs = [x, this.weight(weight), this.weight(bias)];
+    return this.node('LayerNormalization', inputs, x.dims, { axis: -1, epsilon: { float: epsilon } });
+  }
+
+  /** x / sqrt(mean(x^2) + epsilon) * weight. @param x [..., d]. @returns [..., d] */
+  rmsNorm(x: Value, weight: TensorRange, epsilon: number): Value {
+    return this.node('RMSNormalization', [x, this.weight(weight)], x.dims, { axis: -1, epsilon: { float: epsilon } });
+  }
+
+  /**
+   * softmax(q k^T * scale) v, head by head.
+   * @param q [n, t, heads * h]; @param k and v [n, s, heads * h]; scale is 1 / sqrt(h). @returns [n, t, heads * h]
+   */
+  attention(q: Value, k: Value, v: Value, heads: number): Value {
+    const [, queries, width] = triple(q);
+    const [, keys] = triple(k);
+    if (width % heads !== 0) throw misfit('attention', q, `a width that ${heads} heads divide`);
+    this.#countFlops(q, 0, 4 * queries * keys * width);
+    return this.node('MultiHeadAttention', [q, k, v], q.dims, { num_heads: heads }, CONTRIB);
+  }
+
+  /**
+   * Rotary position embedding in the half-split form: each head's first half is paired with its second.
+   * @param x [n, t, heads * h]; @param cos and sin [t, h / 2], one angle a position and pair.
+   */
+  rope(x: Value, cos: Value, sin: Value, heads: number): Value {
+    const firstPosition = this.integers([0]);
+    return this.node('RotaryEmbedding', [x, firstPosition, cos, sin], x.dims, { num_heads: heads }, CONTRIB);
+  }
+
+  /** Gaussian error linear unit in its tanh approximation. */
+  gelu(x: Value): Value {
+    return this.node('Gelu', [x], x.dims, { approximate: 'tanh' });
+  }
+
+  /** Gaussian error linear unit by the error function. */
+  geluExact(x: Value): Value {
+    return this.node('Gelu', [x], x.dims, { approximate: 'none' });
+  }
+
+  silu(x: Value): Value {
+    return this.mul(x, this.node('Sigmoid', [x], x.dims));
+  }
+
+  /** silu(gate) * up, the gated activation of SwiGLU; the products around it are `linear`. */
+  swiglu(gate: Value, up: Value): Value {
+    return this.mul(this.silu(gate), up);
+  }
+
+  /**
+   * Non-overlapping patches, each through a linear map (a convolution whose stride is its size).
+   * @param pixels [n, c, h, w]; @param weight [d, c, p, p]; @returns [n, h/p * w/p, d], row by row
+   */
+  patchEmbed(pixels: Value, weight: TensorRange, bias: TensorRange): Value {
+    const [, channels, height, width] = pixels.dims as readonly [Dim, number, number, number];
+    const [out, inner, patch] = weight.shape as readonly [number, number, number];
+    if (inner !== channels || height % patch !== 0 || width % patch !== 0) {
+      throw misfit('patchEmbed', pixels, `${inner} channels and sides that ${patch} divides`);
+    }
+    const [rows, columns] = [height / patch, width / patch];
+    const grid = this.node('Conv', [pixels, this.weight(weight), this.weight(bias)], [IMAGES, out, rows, columns], {
+      kernel_shape: [patch, patch],
+      strides: [patch, patch],
+    });
+    this.#countFlops(grid, 0, 2 * rows * columns * out * channels * patch * patch);
+    return this.transpose(this.reshape(grid, [IMAGES, out, rows * columns]), [0, 2, 1]);
+  }
+
+  // ---- shapes and arithmetic ---------------------------------------------------------------------
+
+  add(a: Value, b: Value): Value {
+    return this.node('Add', [a, b], broadcast(a, b));
+  }
+
+  mul(a: Value, b: Value): Value {
+    return this.node('Mul', [a, b], broadcast(a, b));
+  }
+
+  /** Only one dimension may follow from the number of images; the others are given. */
+  reshape(x: Value, dims: readonly Dim[]): Value {
+    if (sameDims(x.dims, dims)) return x;
+    if (valuesPerImage(x.dims) !== valuesPerImage(dims)) throw misfit('reshape', x, dimsText(dims));
+    const target = this.integers(dims.map((size) => (typeof size === 'number' ? size : -1)));
+    return this.node('Reshape', [x, target], dims);
+  }
+
+  transpose(x: Value, order: readonly number[]): Value {
+    return this.node('Transpose', [x], order.map((axis) => x.dims[axis] ?? 1), { perm: order });
+  }
+
+  concat(parts: readonly Value[], axis: number): Value {
+    const [first] = parts;
+    if (!first) throw new RangeError('concat of nothing');
+    const along = parts.reduce((sum, part) => sum + Number(part.dims[axis]), 0);
+    return this.node('Concat', parts, first.dims.with(axis, along), { axis });
+  }
+
+  /** One row of each image: [n, t, d] -> [n, d]. */
+  row(x: Value, index: number): Value {
+    const [, , width] = triple(x);
+    const indices = this.#initializer(new Uint8Array(BigInt64Array.of(BigInt(index)).buffer), [], ELEMENT.INT64);
+    return this.node('Gather', [x, indices], [IMAGES, width], { axis: 1 });
+  }
+
+  /** The same values for every image: [1, ...] -> [n, ...], n taken from `like`. */
+  repeat(x: Value, like: Value): Value {
+    const rest = x.dims.slice(1).map(Number);
+    const shape = this.node('Shape', [like], [1], { start: 0, end: 1 }, '', ELEMENT.INT64);
+    const target = this.node('Concat', [shape, this.integers(rest)], [1 + rest.length], { axis: 0 }, '', ELEMENT.INT64);
+    return this.node('Expand', [x, target], [IMAGES, ...rest]);
+  }
+
+  cast(x: Value, to: ElementType): Value {
+    if (x.type === to) return x;
+    return this.node('Cast', [x], x.dims, { to }, '', to);
+  }
+
+  /** Rounds to the nearest value of a storage type, and gives its bits; f32 passes unchanged. */
+  store(x: Value, dtype: 'F32' | 'F16' | 'BF16'): Value {
+    const stored = this.cast(x, STORED[dtype]);
+    if (dtype !== 'BF16') return stored;
+    return this.node('BitCast', [stored], x.dims, { to: ELEMENT.UINT16 }, '', ELEMENT.UINT16);
+  }
+
+  // ---- the rest ----------------------------------------------------------------------------------
+
+  /** Any operator; the layers above are all made of it. */
+  node(
+    opType: string,
+    inputs: readonly Value[],
+    dims: readonly Dim[],
+    attributes: Readonly<Record<string, AttributeValue>> = {},
+    domain = '',
+    type: ElementType = ELEMENT.FLOAT,
+  ): Value {
+    const name = `${opType}_${this.#nodes.length}`;
+    this.#nodes.push({
+      opType,
+      domain,
+      name,
+      input: inputs.map((input) => input.name),
+      output: [name],
+      attribute: Object.entries(attributes).map(([key, value]) => encodeAttribute(key, value)),
+    });
+    return this.#value(name, dims, type);
+  }
+
+  build(): BuiltGraph {
+    // An output's name is the caller's, a node's is ours: an Identity joins them and costs nothing.
+    const outputs = this.#outputs.map(({ name, value }) => ({ ...value, name }));
+    const identities = this.#outputs.map(({ name, value }) => identity(value.name, name));
+    const folder = commonFolder([...this.#weights.values()].map(({ range }) => range.file));
+    const model = encodeModel({
+      irVersion: IR_VERSION,
+      producerName: 'i2l-studio',
+      opsetImport: [
+        { domain: '', version: OPSET },
+        { domain: CONTRIB, version: 1 },
+      ],
+      graph: {
+        name: 'stage',
+        node: [...this.#nodes, ...identities],
+        initializer: [...this.#initializers, ...this.#externals(folder)],
+        input: this.#inputs.map(valueInfo),
+        output: outputs.map(valueInfo),
+      },
+    });
+    return { model, weightsFolder: folder, outputs: outputs.map(({ name }) => name) };
+  }
+
+  cost(): GraphCost {
+    return {
+      weights: [...this.#weights.values()].map(({ range }) => range),
+      flops: { ...this.#flops },
+      live: this.#liveBytes(),
+      stateBytes: this.#inputs.reduce((sum, { dims, type }) => sum + valuesPerImage(dims) * ELEMENT_BYTES[type], 0),
+    };
+  }
+
+  #value(name: string, dims: readonly Dim[], type: ElementType): Value {
+    const value = { name, dims, type };
+    this.#values.set(name, value);
+    return value;
+  }
+
+  #initializer(rawData: Uint8Array, dims: readonly number[], dataType: ElementType): Value {
+    const name = `constant_${this.#initializers.length}`;
+    this.#initializers.push({ name, dims, dataType, rawData });
+    return { name, dims, type: dataType };
+  }
+
+  #stored(range: TensorRange): Value {
+    const known = this.#weights.get(range.name);
+    if (known) return known.value;
+    const value = { name: `weight:${range.name}`, dims: range.shape, type: STORED[range.dtype] };
+    this.#weights.set(range.name, { range, value });
+    return value;
+  }
+
+  #externals(folder: string | undefined): TensorProto[] {
+    return [...this.#weights.values()].map(({ range, value }) => ({
+      name: value.name,
+      dims: range.shape,
+      dataType: value.type,
+      dataLocation: 1,
+      externalData: [
+        { key: 'location', value: relative(folder ?? '', range.file).split(sep).join('/') },
+        { key: 'offset', value: String(range.offset) },
+        { key: 'length', value: String(range.length) },
+      ],
+    }));
+  }
+
+  #countFlops(like: Value, perRow: number, perRun = 0): void {
+    const work = perRow * valuesPerImage(like.dims.slice(0, -1)) + perRun;
+    this.#flops[scale(like.dims)] += work;
+  }
+
+  /** Follows each node's results from where they are made to where they are last used. */
+  #liveBytes(): GraphCost['live'] {
+    const lastUse = new Map<string, number>();
+    this.#nodes.forEach((node, at) => node.input.forEach((name) => lastUse.set(name, at)));
+    this.#outputs.forEach(({ value }) => lastUse.set(value.name, this.#nodes.length));
+    const live = { fixed: 0, perImage: 0 };
+    const count = (name: string, sign: 1 | -1): void => {
+      const value = this.#values.get(name);
+      if (!value) return; // A weight is mapped, a constant is small.
+      live[scale(value.dims)] += sign * valuesPerImage(value.dims) * ELEMENT_BYTES[value.type];
+    };
+    for (const input of this.#inputs) count(input.name, 1);
+    return this.#nodes.map((node, at) => {
+      for (const name of node.output) count(name, 1);
+      const now = { ...live };
+      for (const name of new Set(node.input)) if (lastUse.get(name) === at) count(name, -1);
+      return now;
+    });
+  }
+}
+
+/** Values of one image; of the whole tensor where no dimension follows the number of images. */
+function valuesPerImage(dims: readonly Dim[]): number {
+  return elementCount(dims.map((size) => (typeof size === 'number' ? size : size.perImage)));
+}
+
+/** Whether a size grows with the number of images or not. */
+function scale(dims: readonly Dim[]): 'fixed' | 'perImage' {
+  return dims.every((size) => typeof size === 'number') ? 'fixed' : 'perImage';
+}
+
+function flatten(dims: readonly Dim[]): Dim {
+  const rows = valuesPerImage(dims);
+  return scale(dims) === 'fixed' ? rows : { perImage: rows };
+}
+
+function sameDim(a: Dim | undefined, b: Dim | undefined): boolean {
+  return a === b || (typeof a === 'object' && typeof b === 'object' && a.perImage === b.perImage);
+}
+
+function sameDims(a: readonly Dim[], b: readonly Dim[]): boolean {
+  return a.length === b.length && a.every((size, i) => sameDim(size, b[i]));
+}
+
+function dimsText(dims: readonly Dim[]): string {
+  return dims.map((size) => (typeof size === 'number' ? size : `${size.perImage}n`)).join('x');
+}
+
+function broadcast(a: Value, b: Value): readonly Dim[] {
+  const length = Math.max(a.dims.length, b.dims.length);
+  const at = (dims: readonly Dim[], i: number): Dim => dims[dims.length - length + i] ?? 1;
+  return Array.from({ length }, (_, i) => {
+    const [left, right] = [at(a.dims, i), at(b.dims, i)];
+    if (sameDim(left, right) || right === 1) return left;
+    if (left === 1) return right;
+    throw misfit('broadcast', a, dimsText(b.dims));
+  });
+}
+
+function pair(shape: readonly number[], name: string): readonly [number, number] {
+  const [rows, columns] = shape;
+  if (shape.length !== 2 || rows === undefined || columns === undefined) throw new RangeError(`${name} is not a matrix`);
+  return [rows, columns];
+}
+
+function triple(x: Value): readonly [Dim, number, number] {
+  if (x.dims.length !== 3) throw misfit('shape', x, 'three dimensions');
+  return x.dims as readonly [Dim, number, number];
+}
+
+function misfit(what: string, x: Value, expected: string): RangeError {
+  return new RangeError(`${what}: expected ${expected}, got ${dimsText(x.dims)} (${x.name})`);
+}
+
+function identity(from: string, to: string): NodeProto {
+  return { opType: 'Identity', domain: '', name: `output:${to}`, input: [from], output: [to], attribute: [] };
+}
+
+function valueInfo({ name, type, dims }: Value): ValueInfoProto {
+  const dim = dims.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: `images_x${size.perImage}` }));
+  return { name, type: { tensorType: { elemType: type, shape: { dim } } } };
+}
+
+function encodeAttribute(name: string, value: AttributeValue): AttributeProto {
+  if (typeof value === 'number') return { name, type: ATTRIBUTE.INT, i: value };
+  if (typeof value === 'string') return { name, type: ATTRIBUTE.STRING, s: Buffer.from(value) };
+  if ('float' in value) return { name, type: ATTRIBUTE.FLOAT, f: value.float };
+  return { name, type: ATTRIBUTE.INTS, ints: value };
+}
+
+/** The deepest folder that holds all files; external data may not be named by absolute paths. */
+function commonFolder(files: readonly string[]): string | undefined {
+  const [first, ...others] = new Set(files.map((file) => dirname(file)));
+  if (first === undefined) return undefined;
+  return others.reduce((common, folder) => {
+    let shared = common;
+    while (folder !== shared && !folder.startsWith(shared.endsWith(sep) ? shared : shared + sep)) {
+      const parent = dirname(shared);
+      if (parent === shared) throw new RangeError('the shards of one model lie on different drives');
+      shared = parent;
+    }
+    return shared;
+  }, first);
+}

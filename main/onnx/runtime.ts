@@ -1,0 +1,96 @@
+import ort from 'onnxruntime-node';
+import { I2lError } from '../contract/errors.ts';
+import type { HostTensor, TensorMap } from '../contract/tensor.ts';
+import type { BuiltGraph } from './graph.ts';
+
+/** The only door to onnxruntime-node. */
+
+export const DEVICES = ['cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const;
+export type Device = (typeof DEVICES)[number];
+
+export interface SessionOptions {
+  readonly device: Device;
+  /** Threads inside one operator on the CPU; 0 lets the runtime choose. */
+  readonly threads: number;
+}
+
+/** One graph, ready to run; its memory goes with {@link release}. */
+export class Session {
+  readonly #session: ort.InferenceSession;
+
+  private constructor(session: ort.InferenceSession) {
+    this.#session = session;
+  }
+
+  /** @throws I2lError SESSION_FAILED, with the runtime's own words as its cause */
+  static async create(graph: BuiltGraph, { device, threads }: SessionOptions): Promise<Session> {
+    try {
+      return new Session(
+        await ort.InferenceSession.create(graph.model, {
+          executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
+          // A stage runs a few times and goes: optimising and packing its weights costs more than it gives.
+          graphOptimizationLevel: 'disabled',
+          enableCpuMemArena: false,
+          enableMemPattern: false,
+          intraOpNumThreads: threads,
+          interOpNumThreads: 1,
+          logSeverityLevel: 3,
+          extra: { session: sessionConfig(graph) },
+        }),
+      );
+    } catch (error) {
+      throw sessionError('made ready', device, error);
+    }
+  }
+
+  /** Runs it on inputs by name; blocks the thread for the time of the computation. */
+  async run(inputs: TensorMap): Promise<Record<string, HostTensor>> {
+    const feeds: Record<string, ort.Tensor> = {};
+    for (const [name, tensor] of Object.entries(inputs)) feeds[name] = toRuntime(tensor);
+    try {
+      const results = await this.#session.run(feeds);
+      return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, fromRuntime(tensor)]));
+    } catch (error) {
+      throw sessionError('run', 'session', error);
+    }
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+function sessionConfig({ weightsFolder }: BuiltGraph): Record<string, string> {
+  return {
+    disable_prepacking: '1',
+    // Lets a graph made in memory find its weights.
+    ...(weightsFolder === undefined ? {} : { model_external_initializers_file_folder_path: weightsFolder }),
+  };
+}
+
+function toRuntime({ data, dims }: HostTensor): ort.Tensor {
+  if (data instanceof Float32Array) return new ort.Tensor('float32', data, [...dims]);
+  if (data instanceof BigInt64Array) return new ort.Tensor('int64', data, [...dims]);
+  return new ort.Tensor('uint16', data, [...dims]);
+}
+
+function fromRuntime(tensor: ort.Tensor): HostTensor {
+  const { data, dims } = tensor;
+  if (data instanceof Float32Array || data instanceof Uint16Array || data instanceof BigInt64Array) return { data, dims };
+  // f16 comes as the engine's Float16Array where there is one: its bits are what we store.
+  if (tensor.type === 'float16' && ArrayBuffer.isView(data)) {
+    return { data: new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2), dims };
+  }
+  throw new I2lError('SESSION_FAILED', `The runtime gave a tensor of type ${tensor.type}, which no stage asks for.`);
+}
+
+function sessionError(what: string, device: string, error: unknown): I2lError {
+  const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+  return new I2lError('SESSION_FAILED', `A stage could not be ${what} (${device}): ${reason.slice(0, 300)}`, { device }, error);
+}
+
+/** What this build of the runtime can be asked for on this platform; whether it works is another matter. */
+export function offeredDevices(): Device[] {
+  const names = new Set(ort.listSupportedBackends().map(({ name }) => name));
+  return DEVICES.filter((device) => names.has(device));
+}

@@ -1,0 +1,123 @@
+import { readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileError, I2lError } from '../contract/errors.ts';
+import type { TensorRange } from '../contract/tensor.ts';
+import { fingerprintOf, type Layout } from './fingerprint.ts';
+import { asComputable, readSafetensors, shapeText, type SafetensorsFile, type TensorEntry } from './safetensors.ts';
+
+/**
+ * A model on disk: one safetensors file, or several with their index.json. Tensors are found by name,
+ * wherever they lie.
+ */
+export class Checkpoint {
+  /** What the user named: the file, or the index. */
+  readonly path: string;
+  readonly files: readonly SafetensorsFile[];
+  /** Bytes of all files. */
+  readonly size: number;
+  readonly #owners = new Map<string, SafetensorsFile>();
+
+  private constructor(path: string, files: readonly SafetensorsFile[]) {
+    this.path = path;
+    this.files = files;
+    this.size = files.reduce((sum, file) => sum + file.size, 0);
+    for (const file of files) for (const name of file.tensors.keys()) this.#owners.set(name, file);
+  }
+
+  /** Opens a .safetensors file or a .safetensors.index.json. @throws I2lError */
+  static open(path: string): Checkpoint {
+    if (path.endsWith('.index.json')) return Checkpoint.#openSharded(path);
+    return new Checkpoint(path, [readSafetensors(path)]);
+  }
+
+  static #openSharded(path: string): Checkpoint {
+    const weightMap = readIndex(path);
+    const files = [...new Set(weightMap.values())].sort().map((shard) => readSafetensors(join(dirname(path), shard)));
+    const checkpoint = new Checkpoint(path, files);
+    checkpoint.#checkIndex(weightMap);
+    return checkpoint;
+  }
+
+  #checkIndex(weightMap: ReadonlyMap<string, string>): void {
+    const total = this.files.reduce((sum, file) => sum + file.tensors.size, 0);
+    if (total !== this.#owners.size) throw indexError(this.path, 'two of its shards hold a tensor of the same name');
+    for (const [name, shard] of weightMap) {
+      if (!this.#owners.has(name)) throw indexError(this.path, `"${name}" is not in ${shard}`);
+    }
+    for (const name of this.#owners.keys()) {
+      if (!weightMap.has(name)) throw indexError(this.path, `"${name}" is in a shard and not in the index`);
+    }
+  }
+
+  get names(): Iterable<string> {
+    return this.#owners.keys();
+  }
+
+  has(name: string): boolean {
+    return this.#owners.has(name);
+  }
+
+  /** The header's entry of a tensor. */
+  entry(name: string): TensorEntry | undefined {
+    return this.#owners.get(name)?.tensors.get(name);
+  }
+
+  /** Names and shapes of everything in it. */
+  layout(): Layout {
+    return [...this.#owners].map(([name, file]) => ({ name, shape: file.tensors.get(name)?.shape ?? [] }));
+  }
+
+  fingerprint(): string {
+    return fingerprintOf(this.layout());
+  }
+
+  /**
+   * Where a tensor lies. @param shape what the network expects of it.
+   * @throws I2lError TENSOR_MISSING, TENSOR_SHAPE, SAFETENSORS_TENSOR (a dtype that we can't compute with)
+   */
+  tensor(name: string, shape: readonly number[]): TensorRange {
+    const owner = this.#owners.get(name);
+    const entry = owner?.tensors.get(name);
+    if (!owner || !entry) {
+      throw new I2lError('TENSOR_MISSING', `${this.path}: tensor "${name}" is missing; the file is of another model.`, {
+        file: this.path,
+        tensor: name,
+      });
+    }
+    if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
+      const expected = shapeText(shape);
+      throw new I2lError(
+        'TENSOR_SHAPE',
+        `${owner.file}: tensor "${name}": expected shape ${expected} and got ${shapeText(entry.shape)}.`,
+        { file: owner.file, tensor: name, expected, got: shapeText(entry.shape) },
+      );
+    }
+    return asComputable(owner, entry);
+  }
+}
+
+function readIndex(path: string): ReadonlyMap<string, string> {
+  let parsed: unknown;
+  try {
+    if (statSync(path).size > 50_000_000) throw indexError(path, 'it is larger than 50 MB');
+    parsed = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw indexError(path, 'it is not valid JSON');
+    throw fileError(path, 'read', error);
+  }
+  const map = (parsed as { weight_map?: unknown } | null)?.weight_map;
+  if (typeof map !== 'object' || map === null || Array.isArray(map)) throw indexError(path, 'it has no weight_map');
+  const entries = Object.entries(map);
+  if (entries.length === 0) throw indexError(path, 'its weight_map is empty');
+  for (const [name, shard] of entries) {
+    // A shard is a plain name beside the index: an index from the internet must not point elsewhere.
+    if (typeof shard !== 'string' || shard !== basename(shard) || !shard.endsWith('.safetensors')) {
+      throw indexError(path, `"${name}" points to ${JSON.stringify(shard)}, which is not a .safetensors file beside it`);
+    }
+  }
+  return new Map(entries as [string, string][]);
+}
+
+function indexError(file: string, why: string): I2lError {
+  return new I2lError('SAFETENSORS_INDEX', `${file}: not a usable index: ${why}.`, { file, why });
+}

@@ -1,0 +1,43 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { systemCode } from '../contract/errors.ts';
+
+/**
+ * Removes temporary files that a dead process left beside `path` (see temporaryPath): after a crash of
+ * the engine by its parent, and before each new write for those that lost both.
+ * @param owner only those of this process, which the caller knows to be dead; without it, of all dead ones.
+ * @returns the names that it removed.
+ */
+export function removeStaleParts(path: string, owner?: number): string[] {
+  const pattern = new RegExp(`^${escapeRegExp(basename(path))}\\.(\\d+)-\\d+\\.i2l-part$`);
+  const removed: string[] = [];
+  for (const name of namesIn(dirname(path))) {
+    const pid = Number(pattern.exec(name)?.[1] ?? Number.NaN);
+    if (Number.isNaN(pid)) continue;
+    if (owner === undefined ? isAlive(pid) : pid !== owner) continue;
+    rmSync(join(dirname(path), name), { force: true });
+    removed.push(name);
+  }
+  return removed;
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // The write that follows meets the same folder and reports it by name.
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}

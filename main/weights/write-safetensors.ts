@@ -1,0 +1,177 @@
+import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileError, I2lError } from '../contract/errors.ts';
+import { DTYPE_BYTES, elementCount, type Dtype } from '../contract/tensor.ts';
+
+export interface TensorSpec {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+/** Where a tensor will lie in the file: absolute bytes. */
+export interface Slot {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Tensor data starts at a multiple of this, as other writers do and memory maps like. */
+const ALIGNMENT = 8;
+
+/**
+ * Writes a safetensors file whose layout is known before its values: tensors may come in any order and
+ * in pieces. Until {@link finish} there is only a temporary file beside the target; then it is fsynced
+ * and renamed, so that a reader sees the old file or the whole new one.
+ */
+export class SafetensorsWriter {
+  readonly path: string;
+  readonly temporary: string;
+  readonly size: number;
+  readonly #slots = new Map<string, Slot>();
+  readonly #header: Buffer;
+  #fd: number | undefined;
+  #created = false;
+
+  /**
+   * @param tensors in file order. @param metadata text by key; keys are sorted, so that the same
+   * content gives the same bytes. @param temporary a path on the target's file system.
+   * @throws I2lError FILE_WRITE_FAILED, DISK_FULL
+   */
+  constructor(path: string, tensors: readonly TensorSpec[], metadata: Readonly<Record<string, string>> = {}, temporary = temporaryPath(path)) {
+    this.path = path;
+    this.temporary = temporary;
+    this.#header = encodeHeader(tensors, metadata);
+    let offset = this.#header.length;
+    for (const { name, dtype, shape } of tensors) {
+      const length = elementCount(shape) * DTYPE_BYTES[dtype];
+      this.#slots.set(name, { offset, length });
+      offset += length;
+    }
+    this.size = offset;
+    this.#guard(() => {
+      // 'wx': a temporary file of another writer is never taken over, nor removed.
+      this.#fd = openSync(temporary, 'wx');
+      this.#created = true;
+      ftruncateSync(this.#fd, this.size);
+      this.#writeAt(this.#header, 0);
+    });
+  }
+
+  slot(name: string): Slot {
+    const slot = this.#slots.get(name);
+    if (!slot) throw new I2lError('INTERNAL', `"${name}" is not in the layout of ${this.path}.`, { tensor: name });
+    return slot;
+  }
+
+  /** Writes bytes of a tensor, from `at` bytes after its start. */
+  write(name: string, bytes: Uint8Array, at = 0): void {
+    const { offset, length } = this.slot(name);
+    if (at < 0 || at + bytes.length > length) {
+      throw new I2lError('INTERNAL', `"${name}" has ${length} bytes; ${bytes.length} at ${at} do not fit.`, { tensor: name });
+    }
+    this.#guard(() => this.#writeAt(bytes, offset + at));
+  }
+
+  /** Replaces a metadata value by another of the same length (a hash that is known only at the end). */
+  patchMetadata(placeholder: string, value: string): void {
+    if (value.length !== placeholder.length) throw new RangeError('a patch must keep the length');
+    const at = this.#header.indexOf(placeholder);
+    if (at < 0) throw new RangeError(`${placeholder} is not in the header`);
+    this.#header.write(value, at, 'utf8');
+    this.#guard(() => this.#writeAt(this.#header, 0));
+  }
+
+  /** Makes the file durable and visible under its name. */
+  finish(): void {
+    this.#guard(() => {
+      const fd = this.#open();
+      fsyncSync(fd);
+      closeSync(fd);
+      this.#fd = undefined;
+      renameSync(this.temporary, this.path);
+      this.#created = false;
+      syncFolder(dirname(this.path));
+    });
+  }
+
+  /** Removes what was written so far; the target is as it was. Safe to call twice. */
+  abort(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+    if (this.#created) rmSync(this.temporary, { force: true });
+    this.#created = false;
+  }
+
+  #open(): number {
+    if (this.#fd === undefined) throw new I2lError('INTERNAL', `${this.path} is closed.`);
+    return this.#fd;
+  }
+
+  #writeAt(bytes: Uint8Array, position: number): void {
+    const fd = this.#open();
+    let done = 0;
+    while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+  }
+
+  #guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.abort();
+      throw fileError(this.path, 'write', error);
+    }
+  }
+}
+
+let written = 0;
+
+/** Beside the target, with our process in its name, so that an orphan can be told: see stale-files.ts. */
+export function temporaryPath(path: string): string {
+  return `${path}.${process.pid}-${written++}.i2l-part`;
+}
+
+function encodeHeader(tensors: readonly TensorSpec[], metadata: Readonly<Record<string, string>>): Buffer {
+  const header: Record<string, unknown> = {};
+  const keys = Object.keys(metadata).sort();
+  if (keys.length > 0) header['__metadata__'] = Object.fromEntries(keys.map((key) => [key, metadata[key]]));
+  let begin = 0;
+  for (const { name, dtype, shape } of tensors) {
+    if (Object.hasOwn(header, name)) throw new I2lError('INTERNAL', `tensor "${name}" stands twice in a layout.`);
+    const end = begin + elementCount(shape) * DTYPE_BYTES[dtype];
+    header[name] = { dtype, shape, data_offsets: [begin, end] };
+    begin = end;
+  }
+  const json = Buffer.from(JSON.stringify(header), 'utf8');
+  const padded = Math.ceil((8 + json.length) / ALIGNMENT) * ALIGNMENT - 8;
+  const bytes = Buffer.alloc(8 + padded, ' ');
+  bytes.writeBigUInt64LE(BigInt(padded), 0);
+  json.copy(bytes, 8);
+  return bytes;
+}
+
+/** A rename is durable once its folder is; Windows has no such call and needs none. */
+function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return;
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Writes whole tensors at once; for small files. */
+export function writeSafetensors(
+  path: string,
+  tensors: readonly (TensorSpec & { readonly bytes: Uint8Array })[],
+  metadata: Readonly<Record<string, string>> = {},
+): void {
+  const writer = new SafetensorsWriter(path, tensors, metadata);
+  try {
+    for (const { name, bytes } of tensors) writer.write(name, bytes);
+    writer.finish();
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+}

@@ -1,0 +1,37 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Checkpoint } from '../../main/weights/checkpoint.ts';
+import { readValues } from '../../main/weights/values.ts';
+
+const root = new URL('./goldens/', import.meta.url).pathname;
+
+export const goldenFolder = (...parts: string[]): string => join(root, ...parts);
+export const goldenCases = (network: string): string[] => readdirSync(goldenFolder(network));
+
+/** The single file of a case, or the index of its shards. */
+export function modelPath(folder: string, name = 'model'): string {
+  const single = join(folder, `${name}.safetensors`);
+  return existsSync(single) ? single : `${single}.index.json`;
+}
+
+/** All tensors of a small file. */
+export function readAll(path: string): Map<string, { shape: readonly number[]; values: Float32Array }> {
+  const checkpoint = Checkpoint.open(path);
+  return new Map(
+    checkpoint.layout().flatMap(({ name, shape }) =>
+      checkpoint.entry(name)?.dtype === 'F32' ? [[name, { shape, values: readValues(checkpoint.tensor(name, shape)) }]] : [],
+    ),
+  );
+}
+
+/** ||got - wanted|| / ||wanted|| over all values. */
+export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  let difference = 0;
+  let norm = 0;
+  if (got.length !== wanted.length) return Number.POSITIVE_INFINITY;
+  for (let i = 0; i < wanted.length; i++) {
+    difference += ((got[i] as number) - (wanted[i] as number)) ** 2;
+    norm += (wanted[i] as number) ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
