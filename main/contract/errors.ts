@@ -48,7 +48,7 @@ export interface ErrorShape {
   readonly code: ErrorCode;
   readonly message: string;
   readonly fields: ErrorFields;
-  readonly cause?: string;
+  readonly cause?: string | undefined;
 }
 
 export class I2lError extends Error {

@@ -36,26 +36,31 @@ export async function runNetwork(run: NetworkRun): Promise<void> {
   const { plan, stages, reader } = run;
   const chunks = chunksOf(plan.images, plan.imagesPerRun);
   const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
+  let next = joinGroup(stages, plan.groups[0]);
   for (const [at, group] of plan.groups.entries()) {
     await setImmediate(); // Lets a cancel message in.
     if (run.signal.aborted) throw new I2lError('CANCELLED', 'The job was cancelled.');
-    const members = stages.slice(group.first, group.first + group.count);
-    const joined = joinStages(members, neededAfter(stages, group.first + group.count - 1));
-    const next = plan.groups[at + 1];
-    if (next) reader.warm(weightsOf(stages.slice(next.first, next.first + next.count)));
-    await runGroup(run, group, members, joined, chunks, states);
+    const joined = next;
+    next = joinGroup(stages, plan.groups[at + 1]);
+    if (next) reader.warm(next.graph.cost().weights);
+    if (joined) await runGroup(run, group, joined, chunks, states);
   }
+}
+
+function joinGroup(stages: readonly Stage[], group: StageGroup | undefined): StageGraph | undefined {
+  if (!group) return undefined;
+  const members = stages.slice(group.first, group.first + group.count);
+  return joinStages(members, neededAfter(stages, group.first + group.count - 1));
 }
 
 async function runGroup(
   run: NetworkRun,
   group: StageGroup,
-  members: readonly Stage[],
   joined: StageGraph,
   chunks: readonly Chunk[],
   states: readonly Map<string, HostTensor>[],
 ): Promise<void> {
-  const name = members.length === 1 ? first(members).id : `${first(members).id} .. ${members.at(-1)?.id ?? ''}`;
+  const name = nameOf(run.stages, group);
   const started = performance.now();
   let sinkMs = 0;
   const session = await named(name, Session.create(joined.graph.build(), run.session));
@@ -97,10 +102,6 @@ function pick(state: ReadonlyMap<string, HostTensor>, names: readonly string[]):
   );
 }
 
-function weightsOf(stages: readonly Stage[]): ReturnType<StageGraph['graph']['cost']>['weights'] {
-  return joinStages(stages, new Set()).graph.cost().weights;
-}
-
 function chunksOf(images: number, perRun: number): Chunk[] {
   return Array.from({ length: Math.ceil(images / perRun) }, (_, i) => ({
     first: i * perRun,
@@ -108,8 +109,7 @@ function chunksOf(images: number, perRun: number): Chunk[] {
   }));
 }
 
-function first<T>(items: readonly T[]): T {
-  const [item] = items;
-  if (item === undefined) throw new RangeError('a group without stages');
-  return item;
+function nameOf(stages: readonly Stage[], { first, count }: StageGroup): string {
+  const [from = '', to = ''] = [stages[first]?.id, stages[first + count - 1]?.id];
+  return count === 1 ? from : `${from} .. ${to}`;
 }

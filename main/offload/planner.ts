@@ -36,8 +36,8 @@ export interface NetworkPlan {
   readonly peakBytes: number;
 }
 
-/** Joining spares a session's set-up (1 to 3 ms); beyond this many bytes of weights it gains nothing. */
-const JOINED_BYTES = 48 << 20;
+/** Joining spares a session's set-up (1 to 3 ms); beyond this many bytes of weights and work it gains nothing. */
+const JOINED_BYTES = 64 << 20;
 /** More images a run stop paying once the products are large. */
 const MOST_IMAGES_PER_RUN = 8;
 
@@ -82,11 +82,27 @@ function largestStage(request: PlanRequest, imagesPerRun: number): { bytes: numb
   return largest;
 }
 
-/** Mapped weights, their cast copies and activations at the worst node, and the state of all images. */
+/**
+ * Mapped weights, their cast copies and activations at the worst node, the results of the members before
+ * it, and the state of all images.
+ */
 function peakOf(request: PlanRequest, costs: readonly StageCost[], imagesPerRun: number): number {
-  const live = costs.flatMap((cost) => cost.live.map(({ fixed, perImage }) => fixed + perImage * imagesPerRun));
-  const state = Math.max(...costs.map((cost) => cost.stateBytes)) * request.images;
-  return request.baseline + sumWeights(costs) + Math.max(0, ...live) + state;
+  return request.baseline + stateBytes(request, costs) + sumWeights(costs) + workBytes(costs, imagesPerRun);
+}
+
+function stateBytes(request: PlanRequest, costs: readonly StageCost[]): number {
+  return Math.max(...costs.map((cost) => cost.stateBytes)) * request.images;
+}
+
+/** What a run allocates. */
+function workBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  let earlier = 0;
+  let most = 0;
+  for (const { live, results } of costs) {
+    for (const { fixed, perImage } of live) most = Math.max(most, earlier + fixed + perImage * imagesPerRun);
+    earlier += results.fixed + results.perImage * imagesPerRun;
+  }
+  return most;
 }
 
 function sumWeights(costs: readonly StageCost[]): number {
@@ -107,7 +123,8 @@ function joinGroups(request: PlanRequest, imagesPerRun: number): StageGroup[] {
   return groups;
 
   function joinable(members: readonly StageCost[]): boolean {
-    return sumWeights(members) <= JOINED_BYTES && peakOf(request, members, imagesPerRun) <= budget;
+    const bytes = sumWeights(members) + workBytes(members, imagesPerRun);
+    return bytes <= JOINED_BYTES && peakOf(request, members, imagesPerRun) <= budget;
   }
 }
 

@@ -62,6 +62,8 @@ export interface GraphCost {
   readonly live: readonly { readonly fixed: number; readonly perImage: number }[];
   /** Bytes of one image's inputs. */
   readonly stateBytes: number;
+  /** Bytes of the results, alive until the run ends: fixed + n * perImage. */
+  readonly results: { readonly fixed: number; readonly perImage: number };
 }
 
 export class Graph {
@@ -269,10 +271,8 @@ export class Graph {
   }
 
   build(): BuiltGraph {
-    // An output's name is the caller's, a node's is ours: an Identity joins them and costs nothing.
-    const outputs = this.#outputs.map(({ name, value }) => ({ ...value, name }));
-    const identities = this.#outputs.map(({ name, value }) => identity(value.name, name));
     const folder = commonFolder([...this.#weights.values()].map(({ range }) => range.file));
+    const { nodes, outputs } = this.#namedOutputs();
     const model = encodeModel({
       irVersion: IR_VERSION,
       producerName: 'i2l-studio',
@@ -282,7 +282,7 @@ export class Graph {
       ],
       graph: {
         name: 'stage',
-        node: [...this.#nodes, ...identities],
+        node: nodes,
         initializer: [...this.#initializers, ...this.#externals(folder)],
         input: this.#inputs.map(valueInfo),
         output: outputs.map(valueInfo),
@@ -291,12 +291,30 @@ export class Graph {
     return { model, weightsFolder: folder, outputs: outputs.map(({ name }) => name) };
   }
 
+  /**
+   * Nodes whose results leave the graph get the caller's name for them. What is no node's result, or
+   * leaves twice, passes an Identity, which copies.
+   */
+  #namedOutputs(): { nodes: readonly NodeProto[]; outputs: readonly Value[] } {
+    const made = new Set(this.#nodes.flatMap((node) => node.output));
+    const renamed = new Map<string, string>();
+    const copies: NodeProto[] = [];
+    for (const { name, value } of this.#outputs) {
+      if (made.has(value.name) && !renamed.has(value.name)) renamed.set(value.name, name);
+      else copies.push(identity(renamed.get(value.name) ?? value.name, name));
+    }
+    const rename = (name: string): string => renamed.get(name) ?? name;
+    const nodes = this.#nodes.map((node) => ({ ...node, input: node.input.map(rename), output: node.output.map(rename) }));
+    return { nodes: [...nodes, ...copies], outputs: this.#outputs.map(({ name, value }) => ({ ...value, name })) };
+  }
+
   cost(): GraphCost {
     return {
       weights: [...this.#weights.values()].map(({ range }) => range),
       flops: { ...this.#flops },
       live: this.#liveBytes(),
-      stateBytes: this.#inputs.reduce((sum, { dims, type }) => sum + valuesPerImage(dims) * ELEMENT_BYTES[type], 0),
+      stateBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
+      results: this.#resultBytes(),
     };
   }
 
@@ -339,6 +357,12 @@ export class Graph {
     this.#flops[scale(like.dims)] += work;
   }
 
+  #resultBytes(): GraphCost['results'] {
+    const sum = { fixed: 0, perImage: 0 };
+    for (const { value } of this.#outputs) sum[scale(value.dims)] += bytesOf(value);
+    return sum;
+  }
+
   /** Follows each node's results from where they are made to where they are last used. */
   #liveBytes(): GraphCost['live'] {
     const lastUse = new Map<string, number>();
@@ -348,7 +372,7 @@ export class Graph {
     const count = (name: string, sign: 1 | -1): void => {
       const value = this.#values.get(name);
       if (!value) return; // A weight is mapped, a constant is small.
-      live[scale(value.dims)] += sign * valuesPerImage(value.dims) * ELEMENT_BYTES[value.type];
+      live[scale(value.dims)] += sign * bytesOf(value);
     };
     for (const input of this.#inputs) count(input.name, 1);
     return this.#nodes.map((node, at) => {
@@ -363,6 +387,10 @@ export class Graph {
 /** Values of one image; of the whole tensor where no dimension follows the number of images. */
 function valuesPerImage(dims: readonly Dim[]): number {
   return elementCount(dims.map((size) => (typeof size === 'number' ? size : size.perImage)));
+}
+
+function bytesOf({ dims, type }: Value): number {
+  return valuesPerImage(dims) * ELEMENT_BYTES[type];
 }
 
 /** Whether a size grows with the number of images or not. */

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { fileError, I2lError } from '../contract/errors.ts';
 import { DTYPE_BYTES, DTYPES, type Dtype, type TensorRange } from '../contract/tensor.ts';
 import { parseHeaderJson } from './header-json.ts';
@@ -45,11 +45,12 @@ export function readSafetensors(path: string): SafetensorsFile {
   let fd: number | undefined;
   try {
     const file = realpathSync(path);
+    // Before it is opened: opening a pipe waits for its writer.
+    if (!statSync(file).isFile()) throw headerError(path, 'it is not a regular file');
     fd = openSync(file, 'r');
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) throw headerError(path, 'it is not a regular file');
-    const json = readHeaderText(fd, stat.size, path);
-    return { file, size: stat.size, ...parseHeader(json, stat.size, path) };
+    const { size } = fstatSync(fd);
+    const json = readHeaderText(fd, size, path);
+    return { file, size, ...parseHeader(json, size, path) };
   } catch (error) {
     throw fileError(path, 'read', error);
   } finally {
@@ -114,24 +115,38 @@ function parseEntry(name: string, value: unknown, dataOffset: number, dataLength
   const { dtype, shape, data_offsets: range } = value;
   const bits = typeof dtype === 'string' && Object.hasOwn(KNOWN_BITS, dtype) ? KNOWN_BITS[dtype] : undefined;
   if (typeof dtype !== 'string' || bits === undefined) {
-    throw refuse(`a known dtype, not ${shorten(JSON.stringify(dtype) ?? 'nothing')}`);
+    // Only text is shown: JSON.stringify overflows the stack on a value nested deep enough.
+    throw refuse(`a known dtype, not ${typeof dtype === 'string' ? shorten(JSON.stringify(dtype)) : typeof dtype}`);
   }
   if (!isSizes(shape)) throw refuse('a shape of whole numbers from 0');
   if (!isSizes(range) || range.length !== 2) throw refuse('data_offsets of two whole numbers from 0');
   const [begin, end] = range as [number, number];
   if (begin > end) throw refuse(`data_offsets in order, not [${begin}, ${end}]`);
   if (end > dataLength) throw refuse(`a range inside the file's ${dataLength} data bytes, not [${begin}, ${end}]`);
-  const needed = bytesOf(shape, bits);
-  if (needed !== BigInt(end - begin)) {
-    throw refuse(`${needed} bytes for ${dtype} ${shapeText(shape)}, not ${end - begin}`);
+  const needed = bitsOf(shape, bits);
+  if (needed > MOST_BITS) throw refuse(`a shape that fits into a file, not ${shapeText(shape)}`);
+  if (needed % 8n !== 0n) throw refuse(`a number of values that fill whole bytes, not ${dtype} ${shapeText(shape)}`);
+  if (needed / 8n !== BigInt(end - begin)) {
+    throw refuse(`${needed / 8n} bytes for ${dtype} ${shapeText(shape)}, not ${end - begin}`);
   }
   return { name, dtype, shape, offset: dataOffset + begin, length: end - begin };
 }
 
-/** Bytes of a tensor; bigint, because a hostile shape can pass 2^53. Fractions of a byte never match a range. */
-function bytesOf(shape: readonly number[], bits: number): bigint {
-  const total = shape.reduce((product, size) => product * BigInt(size), BigInt(bits));
-  return total % 8n === 0n ? total / 8n : -1n;
+/** More than any file has. */
+const MOST_BITS = 2n ** 64n;
+
+/**
+ * Bits of a tensor; bigint, because a hostile shape can pass 2^53. It stops at the first product past
+ * MOST_BITS: a header has room for millions of sizes, and their whole product would take hours.
+ */
+function bitsOf(shape: readonly number[], bits: number): bigint {
+  if (shape.includes(0)) return 0n;
+  let total = BigInt(bits);
+  for (const size of shape) {
+    if (total > MOST_BITS) break;
+    total *= BigInt(size);
+  }
+  return total;
 }
 
 /** The format asks for tensors that neither overlap nor leave holes; a hole could hide another file. */
@@ -177,7 +192,7 @@ export function valuesIn(range: TensorRange): number {
 }
 
 export function shapeText(shape: readonly number[]): string {
-  return `[${shape.join(', ')}]`;
+  return shorten(`[${shape.join(', ')}]`);
 }
 
 function isSizes(value: unknown): value is number[] {

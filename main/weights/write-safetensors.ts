@@ -72,12 +72,12 @@ export class SafetensorsWriter {
     this.#guard(() => this.#writeAt(bytes, offset + at));
   }
 
-  /** Replaces a metadata value by another of the same length (a hash that is known only at the end). */
-  patchMetadata(placeholder: string, value: string): void {
-    if (value.length !== placeholder.length) throw new RangeError('a patch must keep the length');
-    const at = this.#header.indexOf(placeholder);
+  /** Replaces a text in the header, everywhere, by another of the same length (a hash that is known only at the end). */
+  patchHeader(placeholder: string, text: string): void {
+    if (text.length !== placeholder.length) throw new RangeError('a patch must keep the length');
+    let at = this.#header.indexOf(placeholder);
     if (at < 0) throw new RangeError(`${placeholder} is not in the header`);
-    this.#header.write(value, at, 'utf8');
+    for (; at >= 0; at = this.#header.indexOf(placeholder, at + text.length)) this.#header.write(text, at, 'utf8');
     this.#guard(() => this.#writeAt(this.#header, 0));
   }
 
@@ -131,11 +131,13 @@ export function temporaryPath(path: string): string {
 }
 
 function encodeHeader(tensors: readonly TensorSpec[], metadata: Readonly<Record<string, string>>): Buffer {
-  const header: Record<string, unknown> = {};
+  // No prototype: a tensor may be called __proto__.
+  const header = Object.create(null) as Record<string, unknown>;
   const keys = Object.keys(metadata).sort();
   if (keys.length > 0) header['__metadata__'] = Object.fromEntries(keys.map((key) => [key, metadata[key]]));
   let begin = 0;
   for (const { name, dtype, shape } of tensors) {
+    if (name === '__metadata__') throw new I2lError('INTERNAL', 'a tensor may not be called __metadata__.', { tensor: name });
     if (Object.hasOwn(header, name)) throw new I2lError('INTERNAL', `tensor "${name}" stands twice in a layout.`);
     const end = begin + elementCount(shape) * DTYPE_BYTES[dtype];
     header[name] = { dtype, shape, data_offsets: [begin, end] };

@@ -1,0 +1,21 @@
+#!/usr/bin/env node
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * The `i2l` command of a checkout: runs main/cli.ts on the Node that package.json pins, whatever Node
+ * started this file.
+ */
+const suffix = process.platform === 'win32' ? 'node.exe' : 'node';
+const node = fileURLToPath(new URL(`../node_modules/node/bin/${suffix}`, import.meta.url));
+const cli = fileURLToPath(new URL('../main/cli.ts', import.meta.url));
+
+const child = spawn(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' });
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+child.on('error', (error) => {
+  console.error(`i2l: ${error.message}; run npm ci first.`);
+  process.exitCode = 1;
+});
+child.on('exit', (code, signal) => {
+  process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 1);
+});

@@ -1,0 +1,115 @@
+#!/usr/bin/env node
+import { Command, CommanderError, Option } from 'commander';
+import { parseBytes, parseList, parseThreads } from './cli/arguments.ts';
+import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
+import { makeReport, type ReportOptions } from './cli/report.ts';
+import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES } from './contract/job.ts';
+import { I2lError } from './contract/errors.ts';
+import { VERSION } from './pipelines/version.ts';
+
+/** `i2l`: images in, LoRA out. Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted. */
+const EXIT = { done: 0, failed: 1, badArguments: 2, interrupted: 130 } as const;
+const DEFAULT_MEMORY = 3 * 2 ** 29; // 1.5 GiB
+
+const interrupted = new AbortController();
+// The first Ctrl-C stops between two stages and tidies up; the second doesn't wait for that.
+process.on('SIGINT', stop).on('SIGTERM', stop);
+
+function stop(): void {
+  if (interrupted.signal.aborted) process.exit(EXIT.interrupted);
+  interrupted.abort();
+}
+
+const program = new Command('i2l')
+  .description('Makes LoRAs from images with the published Image-to-LoRA models.')
+  .version(VERSION)
+  .exitOverride()
+  .showHelpAfterError('(see i2l --help)');
+
+const shown = (command: Command): Command =>
+  command.option('--json', 'print one JSON object a line on stdout').option('--quiet', 'print errors alone');
+
+const engine = (command: Command): Command =>
+  shown(command)
+    .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
+    .addOption(new Option('--device <name>', 'where to compute').choices([...DEVICE_CHOICES]).default('auto'))
+    .option('--threads <n>', 'threads on the CPU; 0: one a core', parseThreads, 0);
+
+const lora = (command: Command): Command =>
+  engine(command)
+    .addOption(new Option('--dtype <type>', 'values of the LoRA').choices([...LORA_DTYPES]).default('bf16'))
+    .addOption(new Option('--key-form <form>', 'names of its tensors').choices([...KEY_FORMS]).default('comfyui'));
+
+const recipe = (command: Command): Command =>
+  command
+    .requiredOption('--models <folder>', 'folder with the downloaded models')
+    .option('--target <name>', 'model that the LoRA is for', 'qwen-image')
+    .option('--experts <names>', 'experts that take part', parseList, ['style']);
+
+recipe(lora(program.command('create')))
+  .description('make one LoRA from images, or from the images in a folder')
+  .argument('<image...>', 'image files or folders')
+  .requiredOption('-o, --output <file>', 'the LoRA to write')
+  .option('--skip-bad', 'leave out images that cannot be used')
+  .action((images: string[], options: Parameters<typeof create>[2] & ReportOptions) => act(options, (context) => create(context, images, options)));
+
+engine(program.command('encode'))
+  .description('the first half of create: images to embeddings')
+  .argument('<image...>', 'image files or folders')
+  .requiredOption('--models <folder>', 'folder with the downloaded models')
+  .requiredOption('-o, --output <file>', 'the embeddings to write')
+  .option('--skip-bad', 'leave out images that cannot be used')
+  .action((images: string[], options: Parameters<typeof encode>[2] & ReportOptions) => act(options, (context) => encode(context, images, options)));
+
+lora(program.command('decode'))
+  .description('the second half of create: embeddings to a LoRA')
+  .argument('<embeddings>', 'file made by encode')
+  .requiredOption('--expert <file>', "the expert's file")
+  .requiredOption('-o, --output <file>', 'the LoRA to write')
+  .action((embeddings: string, options: Parameters<typeof decode>[2] & ReportOptions) =>
+    act(options, (context) => decode(context, embeddings, options)),
+  );
+
+shown(program.command('identify'))
+  .description('say which model a safetensors file is')
+  .argument('<file...>', 'safetensors files, or the index.json of sharded ones')
+  .action((files: string[], options: ReportOptions) => act(options, (context) => (identifyFiles(context, files) ? EXIT.done : EXIT.failed)));
+
+recipe(shown(program.command('plan')))
+  .description('what create would read, hold and take; nothing is run')
+  .argument('<image...>', 'image files or folders')
+  .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
+  .addOption(new Option('--dtype <type>', 'values of the LoRA').choices([...LORA_DTYPES]).default('bf16'))
+  .action((images: string[], options: Parameters<typeof plan>[2] & ReportOptions) => act(options, (context) => plan(context, images, options)));
+
+engine(program.command('demo'))
+  .description('make a LoRA from example images with tiny random models, to see that it works here')
+  .option('-o, --output <file>', "the LoRA to write (default: in the app's data folder)")
+  .option('--keep-models <folder>', "make the demo's models there and keep them")
+  .action((options: Parameters<typeof demo>[1] & ReportOptions) => act(options, (context) => demo(context, options)));
+
+/** Runs a command and turns its end into an exit code. */
+async function act(options: ReportOptions, command: (context: CommandContext) => unknown): Promise<void> {
+  const report = makeReport(options);
+  try {
+    const code = await command({ report, signal: interrupted.signal });
+    process.exitCode = typeof code === 'number' ? code : EXIT.done;
+  } catch (error) {
+    const known = I2lError.from(error);
+    report.error(known);
+    process.exitCode = exitCodeOf(known);
+  }
+}
+
+function exitCodeOf({ code }: I2lError): number {
+  if (code === 'CANCELLED') return EXIT.interrupted;
+  return code === 'BAD_ARGUMENT' ? EXIT.badArguments : EXIT.failed;
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // --help and --version end here too, with 0; commander has printed its sentence.
+  process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.badArguments;
+}

@@ -1,0 +1,183 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { I2lError } from '../contract/errors.ts';
+import { jobSchema, type Job } from '../contract/job.ts';
+import { dataFolder } from '../data-folder.ts';
+import { runInEngine } from '../engine-process.ts';
+import { makeDemoModels } from '../pipelines/demo-models.ts';
+import { identify, type Identity } from '../pipelines/identify.ts';
+import { planJob, type JobEstimate, type PlanJob } from '../pipelines/plan.ts';
+import { collectImages } from './arguments.ts';
+import { formatBytes, formatDuration, resultWords, type Report } from './report.ts';
+
+/** Each command: its arguments as parsed, a report to speak through, a signal that interrupts it. */
+export interface CommandContext {
+  readonly report: Report;
+  readonly signal: AbortSignal;
+}
+
+export interface EngineOptions {
+  readonly memory: number;
+  readonly device: string;
+  readonly threads: number;
+}
+
+export interface CreateOptions extends EngineOptions {
+  readonly models: string;
+  readonly target: string;
+  readonly experts: readonly string[];
+  readonly output: string;
+  readonly dtype: string;
+  readonly keyForm: string;
+  readonly skipBad?: boolean;
+}
+
+export async function create(context: CommandContext, paths: readonly string[], options: CreateOptions): Promise<void> {
+  await runAndReport(context, {
+    ...engineOf(options),
+    kind: 'create',
+    images: collectImages(paths),
+    models: resolve(options.models),
+    target: options.target,
+    experts: options.experts,
+    output: loraPath(options.output),
+    dtype: options.dtype,
+    keyForm: options.keyForm,
+    skipBad: options.skipBad ?? false,
+  });
+}
+
+export type EncodeOptions = EngineOptions & Pick<CreateOptions, 'models' | 'output' | 'skipBad'>;
+
+export async function encode(context: CommandContext, paths: readonly string[], options: EncodeOptions): Promise<void> {
+  await runAndReport(context, {
+    ...engineOf(options),
+    kind: 'encode',
+    images: collectImages(paths),
+    models: resolve(options.models),
+    output: loraPath(options.output),
+    skipBad: options.skipBad ?? false,
+  });
+}
+
+export type DecodeOptions = EngineOptions & Pick<CreateOptions, 'output' | 'dtype' | 'keyForm'> & { readonly expert: string };
+
+export async function decode(context: CommandContext, embeddings: string, options: DecodeOptions): Promise<void> {
+  await runAndReport(context, {
+    ...engineOf(options),
+    kind: 'decode',
+    embeddings: resolve(embeddings),
+    expert: resolve(options.expert),
+    output: loraPath(options.output),
+    dtype: options.dtype,
+    keyForm: options.keyForm,
+  });
+}
+
+export interface DemoOptions extends EngineOptions {
+  readonly output?: string;
+  readonly keepModels?: string;
+}
+
+/** The main job on the example images, with tiny random models made on the spot. */
+export async function demo(context: CommandContext, options: DemoOptions): Promise<void> {
+  const home = join(dataFolder(), 'demo');
+  const models = resolve(options.keepModels ?? join(home, 'models'));
+  note(context, 'The demo makes tiny models with random weights: it shows the way from images to a LoRA file, not a style.');
+  try {
+    makeDemoModels(models, (id) => note(context, `Making a tiny ${id} in ${models}`));
+    await create(context, [fileURLToPath(new URL('../../resources/examples', import.meta.url))], {
+      ...options,
+      models,
+      target: 'qwen-image',
+      experts: ['style'],
+      output: options.output ?? join(home, 'i2l-demo.safetensors'),
+      dtype: 'bf16',
+      keyForm: 'comfyui',
+    });
+  } finally {
+    if (options.keepModels === undefined) rmSync(models, { recursive: true, force: true });
+  }
+}
+
+/** @returns false if one of the files is not known */
+export function identifyFiles(context: CommandContext, files: readonly string[]): boolean {
+  const identities = files.map(identify);
+  for (const identity of identities) context.report.result(identityWords(identity), { type: 'identity', ...identity });
+  return identities.every(({ network }) => network !== undefined);
+}
+
+export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'>;
+
+export function plan(context: CommandContext, paths: readonly string[], options: PlanOptions): void {
+  const job = { ...options, models: resolve(options.models), images: collectImages(paths).length };
+  const estimate = planJob(checked(job));
+  context.report.result(estimateWords(estimate), { type: 'plan', ...estimate });
+}
+
+/** The same limits as create's, without an output. */
+function checked(job: object): PlanJob {
+  const images = (job as { images: number }).images;
+  const probe = { ...job, kind: 'create', images: ['-'], output: '-', keyForm: 'comfyui', skipBad: false, device: 'cpu', threads: 0 };
+  return { ...(parseJob(probe) as PlanJob & Job), images };
+}
+
+async function runAndReport({ report, signal }: CommandContext, job: object): Promise<void> {
+  const parsed = parseJob(job);
+  mkdirSync(dirname(parsed.output), { recursive: true });
+  const result = await runInEngine(parsed, { onEvent: (event) => report.event(event), signal });
+  report.result(resultWords(result), result);
+}
+
+/** @throws I2lError BAD_ARGUMENT that says what was expected of which option */
+function parseJob(job: object): Job {
+  const parsed = jobSchema.safeParse(job);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const option = String(issue?.path[0] ?? 'job');
+  throw new I2lError('BAD_ARGUMENT', `${optionName(option)}: ${expectedOf(option, issue?.message ?? 'not usable')}.`, { option });
+}
+
+function optionName(field: string): string {
+  return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function expectedOf(option: string, message: string): string {
+  if (option === 'experts') return 'this version knows the expert style, alone';
+  if (option === 'target') return 'this version knows the target qwen-image';
+  return message;
+}
+
+function engineOf({ memory, device, threads }: EngineOptions): EngineOptions {
+  return { memory, device, threads };
+}
+
+/** @throws I2lError BAD_ARGUMENT for another ending: programs tell the format by it */
+function loraPath(output: string): string {
+  if (output.endsWith('.safetensors')) return resolve(output);
+  throw new I2lError('BAD_ARGUMENT', `${output}: the output's name must end in .safetensors.`, { option: 'output' });
+}
+
+function note({ report }: CommandContext, message: string): void {
+  report.event({ type: 'note', message });
+}
+
+function identityWords({ file, id, title, network, tensors, parameters, bytes, dtypes, fingerprint, synthetic }: Identity): string {
+  const name = id ?? network ?? 'unknown';
+  const size = `${tensors} tensors, ${(parameters / 1e9).toFixed(2)} B parameters, ${dtypes.join(' + ')}, ${formatBytes(bytes)}`;
+  return `${file}: ${name}\n  ${title}${synthetic ? ' (random weights)' : ''}; ${size}; layout ${fingerprint}`;
+}
+
+function estimateWords({ networks, weightBytes, peakBytes, seconds, rank, modules, outputBytes, images }: JobEstimate): string {
+  const rows = networks.map((network) => {
+    const { stages, runs, imagesPerRun } = network;
+    const how = `${stages} stages in ${runs} runs, ${imagesPerRun} image${imagesPerRun === 1 ? '' : 's'} a run`;
+    return `  ${network.network.padEnd(8)} ${network.id}: reads ${formatBytes(network.weightBytes)}, peak ${formatBytes(network.peakBytes)}, about ${formatDuration(network.seconds)}; ${how}`;
+  });
+  return [
+    `${images} image${images === 1 ? '' : 's'} -> rank ${rank}, ${modules} modules, ${formatBytes(outputBytes)}`,
+    ...rows,
+    `  in all   reads ${formatBytes(weightBytes)}, peak ${formatBytes(peakBytes)}, about ${formatDuration(seconds)} (a guess for two cores; the run measures as it goes)`,
+  ].join('\n');
+}

@@ -1,0 +1,118 @@
+import type { EngineEvent, JobProgress, JobResult } from '../contract/job.ts';
+import type { I2lError } from '../contract/errors.ts';
+
+/**
+ * How a command speaks. Results go to stdout, everything else to stderr; with --json each event is one
+ * object a line on stdout, and nothing else is printed there.
+ */
+export interface Report {
+  event(event: EngineEvent): void;
+  /** A result in words for people, or as an object for programs. */
+  result(words: string, object: object): void;
+  error(error: I2lError): void;
+}
+
+export interface ReportOptions {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+export function makeReport({ json = false, quiet = false }: ReportOptions): Report {
+  if (json) return jsonReport();
+  return quiet ? quietReport() : process.stderr.isTTY ? barReport() : lineReport();
+}
+
+function jsonReport(): Report {
+  const print = (object: object): void => void process.stdout.write(`${JSON.stringify(object)}\n`);
+  return {
+    event: print,
+    result: (_words, object) => print(object),
+    error: (error) => print({ type: 'failed', error: error.toShape() }),
+  };
+}
+
+function quietReport(): Report {
+  return { event: () => undefined, result: () => undefined, error: printError };
+}
+
+/** Where there is no terminal: a line when a step begins. */
+function lineReport(): Report {
+  let step = '';
+  return {
+    event: (event) => {
+      if (event.type === 'note') printLine(event.message);
+      if (event.type !== 'progress' || event.step === step) return;
+      step = event.step;
+      printLine(`${step}: ${event.images} image${event.images === 1 ? '' : 's'}, stage ${event.stageIndex} of ${event.stageCount}`);
+    },
+    result: (words) => void process.stdout.write(`${words}\n`),
+    error: printError,
+  };
+}
+
+/** A bar on the terminal's last line, redrawn at most ten times a second. */
+function barReport(): Report {
+  let drawn = 0;
+  const clear = (): void => void process.stderr.write('\r\x1b[K');
+  return {
+    event: (event) => {
+      if (event.type === 'note') {
+        clear();
+        printLine(event.message);
+      }
+      if (event.type !== 'progress' || Date.now() - drawn < 100) return;
+      drawn = Date.now();
+      clear();
+      process.stderr.write(progressLine(event, process.stderr.columns));
+    },
+    result: (words) => {
+      clear();
+      process.stdout.write(`${words}\n`);
+    },
+    error: (error) => {
+      clear();
+      printError(error);
+    },
+  };
+}
+
+/** E.g. '[#####-----] dinov3  stage 52 of 164  812 MB/s  about 0:41 left' */
+export function progressLine(progress: JobProgress, columns = 100): string {
+  const { bytesDone, bytesTotal, step, stageIndex, stageCount, bytesPerSecond, etaSeconds } = progress;
+  const width = 24;
+  const filled = bytesTotal > 0 ? Math.round((width * bytesDone) / bytesTotal) : 0;
+  const bar = '#'.repeat(filled) + '-'.repeat(width - filled);
+  const speed = `${formatBytes(bytesPerSecond)}/s`;
+  const line = `[${bar}] ${step}  stage ${stageIndex} of ${stageCount}  ${speed}  about ${formatDuration(etaSeconds)} left`;
+  return line.slice(0, Math.max(20, columns - 1));
+}
+
+export function resultWords(result: JobResult): string {
+  const what = result.rank === undefined ? `embeddings of ${result.images} images` : `rank ${result.rank}, ${result.modules} modules`;
+  const cost = `read ${formatBytes(result.weightBytes)} of weights, peak memory ${formatBytes(result.peakMemory)}, on ${result.device}`;
+  return `${result.output}\n  ${formatBytes(result.bytes)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
+}
+
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  const value = bytes / 1000 ** power;
+  return `${power === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${units[power] ?? 'B'}`;
+}
+
+export function formatDuration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
+  const two = (value: number): string => String(value).padStart(2, '0');
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+function printLine(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function printError(error: I2lError): void {
+  printLine(`i2l: ${error.message}`);
+  const { refused } = error.fields;
+  if (Array.isArray(refused)) for (const line of refused) printLine(`  ${String(line)}`);
+}

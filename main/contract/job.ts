@@ -1,0 +1,126 @@
+import { z } from 'zod';
+import { ERROR_CODES } from './errors.ts';
+
+/**
+ * What the engine's process is asked and what it answers. Both ends parse: a job that comes from a
+ * window or a wire is checked here before anything reads a file.
+ */
+export const LORA_DTYPES = ['bf16', 'f16', 'f32'] as const;
+export const KEY_FORMS = ['comfyui', 'reference', 'diffusers', 'plain'] as const;
+export const EXPERTS = ['style'] as const;
+export const DEVICE_CHOICES = ['auto', 'cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const;
+
+const path = z.string().min(1);
+
+const engineOptions = {
+  /** Bytes that the engine's process may reach. */
+  memory: z.int().positive(),
+  device: z.enum(DEVICE_CHOICES),
+  /** 0: as many as the machine has cores. */
+  threads: z.int().min(0).max(256),
+};
+
+const loraOptions = {
+  output: path,
+  dtype: z.enum(LORA_DTYPES),
+  keyForm: z.enum(KEY_FORMS),
+};
+
+export const createJobSchema = z.object({
+  kind: z.literal('create'),
+  images: z.array(path).min(1),
+  models: path,
+  target: z.literal('qwen-image'),
+  experts: z.array(z.enum(EXPERTS)).length(1),
+  /** Leave refused images out instead of stopping. */
+  skipBad: z.boolean(),
+  ...loraOptions,
+  ...engineOptions,
+});
+
+export const encodeJobSchema = z.object({
+  kind: z.literal('encode'),
+  images: z.array(path).min(1),
+  models: path,
+  output: path,
+  skipBad: z.boolean(),
+  ...engineOptions,
+});
+
+export const decodeJobSchema = z.object({
+  kind: z.literal('decode'),
+  embeddings: path,
+  expert: path,
+  ...loraOptions,
+  ...engineOptions,
+});
+
+export const jobSchema = z.discriminatedUnion('kind', [createJobSchema, encodeJobSchema, decodeJobSchema]);
+
+export type CreateJob = z.infer<typeof createJobSchema>;
+export type EncodeJob = z.infer<typeof encodeJobSchema>;
+export type DecodeJob = z.infer<typeof decodeJobSchema>;
+export type Job = z.infer<typeof jobSchema>;
+
+export const requestSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('run'), job: jobSchema }),
+  z.object({ type: z.literal('cancel') }),
+]);
+export type EngineRequest = z.infer<typeof requestSchema>;
+
+const noteSchema = z.object({
+  type: z.literal('note'),
+  /** One sentence for the user; it names the file if there is one. */
+  message: z.string(),
+  file: z.string().optional(),
+});
+
+const progressSchema = z.object({
+  type: z.literal('progress'),
+  /** E.g. 'siglip2', 'dinov3', 'style'. */
+  step: z.string(),
+  stage: z.string(),
+  /** Stage k of n, over all networks of the job. */
+  stageIndex: z.int(),
+  stageCount: z.int(),
+  bytesDone: z.number(),
+  bytesTotal: z.number(),
+  bytesPerSecond: z.number(),
+  images: z.int(),
+  etaSeconds: z.number(),
+});
+
+const resultSchema = z.object({
+  type: z.literal('done'),
+  output: z.string(),
+  bytes: z.number(),
+  images: z.int(),
+  /** Of a LoRA; absent for embeddings. */
+  rank: z.int().optional(),
+  modules: z.int().optional(),
+  /** sha256 of the tensor bytes. */
+  tensorHash: z.string().optional(),
+  device: z.string(),
+  seconds: z.number(),
+  weightBytes: z.number(),
+  /** Highest resident memory of the engine's process. */
+  peakMemory: z.number(),
+  networks: z.array(
+    z.object({ network: z.string(), weightBytes: z.number(), seconds: z.number(), flops: z.number(), createSeconds: z.number(), sinkSeconds: z.number() }),
+  ),
+});
+
+const failedSchema = z.object({
+  type: z.literal('failed'),
+  error: z.object({
+    code: z.enum(ERROR_CODES),
+    message: z.string(),
+    fields: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string()).readonly()])).readonly(),
+    cause: z.string().optional(),
+  }),
+});
+
+export const eventSchema = z.discriminatedUnion('type', [noteSchema, progressSchema, resultSchema, failedSchema]);
+export type EngineEvent = z.infer<typeof eventSchema>;
+export type JobResult = z.infer<typeof resultSchema>;
+export type JobProgress = z.infer<typeof progressSchema>;

@@ -1,0 +1,62 @@
+import type { NetworkPlan, StageGroup } from './planner.ts';
+
+/** Where a job stands, over all its networks. */
+export interface Progress {
+  readonly network: string;
+  readonly stage: string;
+  readonly stageIndex: number;
+  readonly stageCount: number;
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly bytesPerSecond: number;
+  readonly etaSeconds: number;
+}
+
+/**
+ * A guess of what a byte of weights and an operation cost, before anything is measured: a cached read
+ * with its cast, and two cores' f32 products. Only their ratio matters once a job runs.
+ */
+export const PRIOR = { bytesPerSecond: 2e9, flopsPerSecond: 1e11 } as const;
+
+export function priorSeconds(weightBytes: number, flops: number): number {
+  return weightBytes / PRIOR.bytesPerSecond + flops / PRIOR.flopsPerSecond;
+}
+
+/** Turns finished groups into progress; the time left follows from the speed so far. */
+export class ProgressMeter {
+  readonly #plans: readonly NetworkPlan[];
+  readonly #total: { readonly stages: number; readonly bytes: number; readonly seconds: number };
+  readonly #started = performance.now();
+  #done = { stages: 0, bytes: 0, seconds: 0 };
+
+  constructor(plans: readonly NetworkPlan[]) {
+    this.#plans = plans;
+    const sum = (of: (plan: NetworkPlan) => number): number => plans.reduce((total, plan) => total + of(plan), 0);
+    this.#total = {
+      stages: sum((plan) => plan.groups.reduce((count, group) => count + group.count, 0)),
+      bytes: sum((plan) => plan.weightBytes),
+      seconds: sum((plan) => priorSeconds(plan.weightBytes, plan.flops)),
+    };
+  }
+
+  finish(network: string, group: StageGroup, stage: string): Progress {
+    const plan = this.#plans.find((candidate) => candidate.network === network);
+    // A group's share of its network's work goes by its bytes: within a network both grow together.
+    const share = plan && plan.weightBytes > 0 ? group.weightBytes / plan.weightBytes : 0;
+    this.#done.stages += group.count;
+    this.#done.bytes += group.weightBytes;
+    this.#done.seconds += share * (plan ? priorSeconds(plan.weightBytes, plan.flops) : 0);
+    const elapsed = (performance.now() - this.#started) / 1000;
+    const left = Math.max(0, this.#total.seconds - this.#done.seconds);
+    return {
+      network,
+      stage,
+      stageIndex: this.#done.stages,
+      stageCount: this.#total.stages,
+      bytesDone: this.#done.bytes,
+      bytesTotal: this.#total.bytes,
+      bytesPerSecond: this.#done.bytes / Math.max(elapsed, 1e-3),
+      etaSeconds: this.#done.seconds > 0 ? (left * elapsed) / this.#done.seconds : left,
+    };
+  }
+}

@@ -1,0 +1,111 @@
+import { I2lError } from '../contract/errors.ts';
+import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
+import { Checkpoint } from '../weights/checkpoint.ts';
+import { float32Bytes, readValues } from '../weights/values.ts';
+import { writeSafetensors } from '../weights/write-safetensors.ts';
+import type { OpenEncoder } from './models.ts';
+import { VERSION } from './version.ts';
+
+/**
+ * The file between the two halves of create: tensors image.N.siglip2 and image.N.dinov3, f32, one row
+ * each. Who made them is in the metadata.
+ */
+
+export type EncoderIdentity = Pick<OpenEncoder, 'id' | 'fingerprint' | 'synthetic'>;
+
+/** One encoder's embeddings of all images: [images, width]. */
+export interface EmbeddingPart {
+  readonly name: OpenEncoder['name'];
+  readonly values: Float32Array;
+  readonly width: number;
+}
+
+export interface Embeddings {
+  readonly parts: readonly EmbeddingPart[];
+  readonly encoders: readonly EncoderIdentity[];
+  /** sha256 of each image's file; empty where a file made elsewhere doesn't say. */
+  readonly hashes: readonly string[];
+}
+
+/** What an expert reads: x = [siglip2, dinov3] for each image, row by row. */
+export function joinRows(parts: readonly EmbeddingPart[], images: number): Float32Array {
+  const width = parts.reduce((sum, part) => sum + part.width, 0);
+  const joined = new Float32Array(images * width);
+  for (let image = 0; image < images; image++) {
+    let at = image * width;
+    for (const part of parts) {
+      joined.set(rowOf(part, image), at);
+      at += part.width;
+    }
+  }
+  return joined;
+}
+
+function rowOf({ values, width }: EmbeddingPart, image: number): Float32Array {
+  return values.subarray(image * width, (image + 1) * width);
+}
+
+function tensorName(image: number, encoder: string): string {
+  return `image.${image}.${encoder}`;
+}
+
+/** @returns the file's bytes */
+export function writeEmbeddings(path: string, { parts, encoders, hashes }: Embeddings): number {
+  const tensors = hashes.flatMap((_, image) =>
+    parts.map((part) => ({
+      name: tensorName(image, part.name),
+      dtype: 'F32' as const,
+      shape: [part.width],
+      bytes: float32Bytes(rowOf(part, image)),
+    })),
+  );
+  writeSafetensors(path, tensors, {
+    'i2l.version': VERSION,
+    'i2l.encoders': JSON.stringify(encoders.map(({ id, fingerprint, synthetic }) => ({ id, fingerprint, synthetic }))),
+    'i2l.images': JSON.stringify(hashes),
+    'i2l.preprocessing': String(PREPROCESSING_VERSION),
+  });
+  return Checkpoint.open(path).size;
+}
+
+/** @throws I2lError MODEL_UNRECOGNISED if it holds no embeddings, TENSOR_MISSING or TENSOR_SHAPE if they don't fit together */
+export function readEmbeddings(path: string): Embeddings {
+  const checkpoint = Checkpoint.open(path);
+  let images = 0;
+  while (checkpoint.has(tensorName(images, 'siglip2'))) images++;
+  if (images === 0) {
+    const message = `${path}: it holds no embeddings (${tensorName(0, 'siglip2')} is missing); make it with i2l encode.`;
+    throw new I2lError('MODEL_UNRECOGNISED', message, { file: path });
+  }
+  const parts = (['siglip2', 'dinov3'] as const).map((name) => readPart(checkpoint, name, images));
+  const metadata = checkpoint.files[0]?.metadata ?? {};
+  const hashes = parseList(metadata['i2l.images'], (item): item is string => typeof item === 'string');
+  return {
+    parts,
+    encoders: parseList(metadata['i2l.encoders'], isEncoderIdentity),
+    hashes: hashes.length === images ? hashes : Array.from({ length: images }, () => ''),
+  };
+}
+
+function readPart(checkpoint: Checkpoint, name: OpenEncoder['name'], images: number): EmbeddingPart {
+  const width = checkpoint.entry(tensorName(0, name))?.shape[0] ?? 0;
+  const values = new Float32Array(images * width);
+  for (let i = 0; i < images; i++) values.set(readValues(checkpoint.tensor(tensorName(i, name), [width])), i * width);
+  return { name, values, width };
+}
+
+function isEncoderIdentity(item: unknown): item is EncoderIdentity {
+  const { id, fingerprint, synthetic } = (item ?? {}) as Record<string, unknown>;
+  return typeof id === 'string' && typeof fingerprint === 'string' && typeof synthetic === 'boolean';
+}
+
+/** Somebody else's metadata under our key is no provenance, and no provenance is better than a wrong one. */
+function parseList<T>(text: string | undefined, isItem: (item: unknown) => item is T): T[] {
+  if (text === undefined) return [];
+  try {
+    const list: unknown = JSON.parse(text);
+    return Array.isArray(list) && list.every(isItem) ? list : [];
+  } catch {
+    return [];
+  }
+}

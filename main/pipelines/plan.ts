@@ -1,0 +1,71 @@
+import type { CreateJob } from '../contract/job.ts';
+import { priorSeconds } from '../offload/progress.ts';
+import { factorShape, STORED_DTYPE } from '../lora/write-lora.ts';
+import { targetBlocks } from '../lora/targets.ts';
+import { DTYPE_BYTES } from '../contract/tensor.ts';
+import { planFor } from './context.ts';
+import { prepareExpert } from './decode-lora.ts';
+import { prepareEncoder } from './encode-images.ts';
+import { checkWidth, locateExpert, openEncoders, openExpert } from './models.ts';
+
+export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory'> & { readonly images: number };
+
+export interface NetworkEstimate {
+  readonly network: string;
+  readonly id: string;
+  readonly stages: number;
+  /** Graphs that the stages are joined into. */
+  readonly runs: number;
+  readonly imagesPerRun: number;
+  readonly weightBytes: number;
+  readonly peakBytes: number;
+  readonly flops: number;
+  /** A guess from two cores' speed and cached reads; see main/offload/progress.ts. */
+  readonly seconds: number;
+}
+
+export interface JobEstimate {
+  readonly networks: readonly NetworkEstimate[];
+  readonly images: number;
+  readonly weightBytes: number;
+  readonly peakBytes: number;
+  readonly seconds: number;
+  readonly rank: number;
+  readonly modules: number;
+  /** Of the LoRA's tensors. */
+  readonly outputBytes: number;
+}
+
+/** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
+export function planJob({ models, target, experts, dtype, memory, images }: PlanJob): JobEstimate {
+  const [name = 'style'] = experts;
+  const encoders = openEncoders(models);
+  const expert = openExpert(locateExpert(models, target, name));
+  checkWidth(expert, encoders[0].width + encoders[1].width, 'the encoders');
+  const parts = [
+    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder) })),
+    { id: expert.id, prepared: prepareExpert(name, expert, dtype) },
+  ];
+  const networks = parts.map(({ id, prepared }): NetworkEstimate => {
+    const { groups, imagesPerRun, weightBytes, peakBytes, flops } = planFor(prepared, images, memory);
+    const seconds = priorSeconds(weightBytes, flops);
+    return { network: prepared.name, id, stages: prepared.stages.length, runs: groups.length, imagesPerRun, weightBytes, peakBytes, flops, seconds };
+  });
+  const modules = targetBlocks(expert.target).flatMap((block) => block.modules);
+  const rank = expert.config.rank * images;
+  const values = modules.reduce((sum, module) => {
+    const [a, b] = [factorShape(module, rank, 'A'), factorShape(module, rank, 'B')];
+    return sum + a[0] * a[1] + b[0] * b[1];
+  }, 0);
+  const sum = (of: (network: NetworkEstimate) => number): number => networks.reduce((total, network) => total + of(network), 0);
+  return {
+    networks,
+    images,
+    weightBytes: sum(({ weightBytes }) => weightBytes),
+    peakBytes: Math.max(...networks.map(({ peakBytes }) => peakBytes)),
+    seconds: sum(({ seconds }) => seconds),
+    rank,
+    modules: modules.length,
+    outputBytes: values * DTYPE_BYTES[STORED_DTYPE[dtype]],
+  };
+}
