@@ -36,7 +36,8 @@ const IMAGENET_DEVIATION = [0.229, 0.224, 0.225];
  * @returns [1, 3, side, side]
  */
 export function dinoPixels(crop: Pixels<Uint8Array>, side: number): HostTensor {
-  const scaled = Float32Array.from(crop.data, (value) => value * RESCALE);
+  const scaled = new Float32Array(crop.data.length); // TypedArray.from would build a list of all values first.
+  for (let i = 0; i < scaled.length; i++) scaled[i] = (crop.data[i] as number) * RESCALE;
   const resized = resampleFloats({ ...crop, data: scaled }, { width: side, height: side });
   return planar(resized, (channel) => {
     const [mean = 0, deviation = 1] = [IMAGENET_MEAN[channel], IMAGENET_DEVIATION[channel]];

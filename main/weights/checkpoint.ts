@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { TensorRange } from '../contract/tensor.ts';
 import { fingerprintOf, type Layout } from './fingerprint.ts';
-import { asComputable, readSafetensors, shapeText, type SafetensorsFile, type TensorEntry } from './safetensors.ts';
+import { asComputable, readSafetensors, shapeText, shorten, type SafetensorsFile, type TensorEntry } from './safetensors.ts';
 
 /**
  * A model on disk: one safetensors file, or several with their index.json. Tensors are found by name,
@@ -32,20 +32,21 @@ export class Checkpoint {
 
   static #openSharded(path: string): Checkpoint {
     const weightMap = readIndex(path);
-    const files = [...new Set(weightMap.values())].sort().map((shard) => readSafetensors(join(dirname(path), shard)));
-    const checkpoint = new Checkpoint(path, files);
-    checkpoint.#checkIndex(weightMap);
+    const shards = [...new Set(weightMap.values())].sort();
+    const files = new Map(shards.map((shard) => [shard, readSafetensors(join(dirname(path), shard))]));
+    const checkpoint = new Checkpoint(path, [...files.values()]);
+    checkpoint.#checkIndex(weightMap, files);
     return checkpoint;
   }
 
-  #checkIndex(weightMap: ReadonlyMap<string, string>): void {
+  #checkIndex(weightMap: ReadonlyMap<string, string>, files: ReadonlyMap<string, SafetensorsFile>): void {
     const total = this.files.reduce((sum, file) => sum + file.tensors.size, 0);
     if (total !== this.#owners.size) throw indexError(this.path, 'two of its shards hold a tensor of the same name');
     for (const [name, shard] of weightMap) {
-      if (!this.#owners.has(name)) throw indexError(this.path, `"${name}" is not in ${shard}`);
+      if (!files.get(shard)?.tensors.has(name)) throw indexError(this.path, `"${shorten(name)}" is not in ${shard}`);
     }
     for (const name of this.#owners.keys()) {
-      if (!weightMap.has(name)) throw indexError(this.path, `"${name}" is in a shard and not in the index`);
+      if (!weightMap.has(name)) throw indexError(this.path, `"${shorten(name)}" is in a shard and not in the index`);
     }
   }
 
@@ -112,7 +113,8 @@ function readIndex(path: string): ReadonlyMap<string, string> {
   for (const [name, shard] of entries) {
     // A shard is a plain name beside the index: an index from the internet must not point elsewhere.
     if (typeof shard !== 'string' || shard !== basename(shard) || !shard.endsWith('.safetensors')) {
-      throw indexError(path, `"${name}" points to ${JSON.stringify(shard)}, which is not a .safetensors file beside it`);
+      const what = typeof shard === 'string' ? JSON.stringify(shorten(shard)) : `a value of type ${typeof shard}`;
+      throw indexError(path, `"${shorten(name)}" points to ${what}, which is not a .safetensors file beside it`);
     }
   }
   return new Map(entries as [string, string][]);

@@ -15,10 +15,19 @@ export function removeStaleParts(path: string, owner?: number): string[] {
     const pid = Number(pattern.exec(name)?.[1] ?? Number.NaN);
     if (Number.isNaN(pid)) continue;
     if (owner === undefined ? isAlive(pid) : pid !== owner) continue;
-    rmSync(join(dirname(path), name), { force: true });
-    removed.push(name);
+    if (remove(join(dirname(path), name))) removed.push(name);
   }
   return removed;
+}
+
+/** A leftover that can't be removed (a folder, another user's) is in nobody's way. */
+function remove(file: string): boolean {
+  try {
+    rmSync(file, { force: true });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function namesIn(folder: string): string[] {

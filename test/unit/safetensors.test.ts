@@ -370,7 +370,7 @@ describe('by chance', () => {
     const path = join(folder, 'damaged.safetensors');
     const outcomes: Record<string, number> = {};
     const property = fc.property(fc.array(edit, { minLength: 1, maxLength: 2 }), (edits) => {
-      const bytes = edits.reduce((before, change) => change(before), sane);
+      const bytes = edits.reduce<Buffer>((before, change) => change(before), sane);
       writeFileSync(path, bytes);
       let outcome = 'consistent';
       try {

@@ -1,0 +1,31 @@
+import { cpus, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import { benchFull } from './full.ts';
+
+/**
+ * Benchmarks: each figure is a ratio against a limit or a reference measured in the same run, with the
+ * machine named. Run by hand: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]
+ */
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: 'string' },
+    images: { type: 'string', default: '1,5' },
+    folder: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+  },
+});
+
+console.log(`${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform} ${process.arch}, Node ${process.version}`);
+
+if (positionals[0] !== 'full' || (values.only !== undefined && values.only !== 'style')) {
+  console.error('usage: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]');
+  process.exitCode = 2;
+} else {
+  await benchFull({
+    styleOnly: values.only === 'style',
+    imageCounts: values.images.split(',').map(Number),
+    folder: values.folder,
+    keep: values.keep,
+  });
+}
