@@ -33,7 +33,10 @@ function houses(random: () => number, level: number, height: number): string {
   while (x < SIDE) {
     const width = 36 + 60 * random();
     const top = level - height * random();
-    path += random() > 0.5 ? ` L ${x} ${top} L ${x + width} ${top}` : ` L ${x} ${top} L ${x + width / 2} ${top - 28} L ${x + width} ${top}`;
+    path +=
+      random() > 0.5
+        ? ` L ${x} ${top} L ${x + width} ${top}`
+        : ` L ${x} ${top} L ${x + width / 2} ${top - 28} L ${x + width} ${top}`;
     x += width;
   }
   return `${path} L ${SIDE} ${SIDE} Z`;
@@ -72,5 +75,7 @@ const scenes: Readonly<Record<string, string>> = {
 
 mkdirSync(folder, { recursive: true });
 for (const [name, svg] of Object.entries(scenes)) {
-  await sharp(Buffer.from(svg)).jpeg({ quality: 88, chromaSubsampling: '4:4:4' }).toFile(folder + name);
+  await sharp(Buffer.from(svg))
+    .jpeg({ quality: 88, chromaSubsampling: '4:4:4' })
+    .toFile(folder + name);
 }

@@ -15,6 +15,9 @@ const interrupted = new AbortController();
 // The first Ctrl-C stops between two stages and tidies up; the second doesn't wait for that.
 process.on('SIGINT', stop).on('SIGTERM', stop);
 
+// The reader of our output is gone (i2l … | head): nobody is left to work for.
+process.stdout.on('error', () => process.exit(EXIT.failed));
+
 function stop(): void {
   if (interrupted.signal.aborted) process.exit(EXIT.interrupted);
   interrupted.abort();
@@ -51,7 +54,9 @@ recipe(lora(program.command('create')))
   .argument('<image...>', 'image files or folders')
   .requiredOption('-o, --output <file>', 'the LoRA to write')
   .option('--skip-bad', 'leave out images that cannot be used')
-  .action((images: string[], options: Parameters<typeof create>[2] & ReportOptions) => act(options, (context) => create(context, images, options)));
+  .action((images: string[], options: Parameters<typeof create>[2] & ReportOptions) =>
+    act(options, (context) => create(context, images, options)),
+  );
 
 engine(program.command('encode'))
   .description('the first half of create: images to embeddings')
@@ -59,7 +64,9 @@ engine(program.command('encode'))
   .requiredOption('--models <folder>', 'folder with the downloaded models')
   .requiredOption('-o, --output <file>', 'the embeddings to write')
   .option('--skip-bad', 'leave out images that cannot be used')
-  .action((images: string[], options: Parameters<typeof encode>[2] & ReportOptions) => act(options, (context) => encode(context, images, options)));
+  .action((images: string[], options: Parameters<typeof encode>[2] & ReportOptions) =>
+    act(options, (context) => encode(context, images, options)),
+  );
 
 lora(program.command('decode'))
   .description('the second half of create: embeddings to a LoRA')
@@ -73,14 +80,18 @@ lora(program.command('decode'))
 shown(program.command('identify'))
   .description('say which model a safetensors file is')
   .argument('<file...>', 'safetensors files, or the index.json of sharded ones')
-  .action((files: string[], options: ReportOptions) => act(options, (context) => (identifyFiles(context, files) ? EXIT.done : EXIT.failed)));
+  .action((files: string[], options: ReportOptions) =>
+    act(options, (context) => (identifyFiles(context, files) ? EXIT.done : EXIT.failed)),
+  );
 
 recipe(shown(program.command('plan')))
   .description('what create would read, hold and take; nothing is run')
   .argument('<image...>', 'image files or folders')
   .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
   .addOption(new Option('--dtype <type>', 'values of the LoRA').choices([...LORA_DTYPES]).default('bf16'))
-  .action((images: string[], options: Parameters<typeof plan>[2] & ReportOptions) => act(options, (context) => plan(context, images, options)));
+  .action((images: string[], options: Parameters<typeof plan>[2] & ReportOptions) =>
+    act(options, (context) => plan(context, images, options)),
+  );
 
 engine(program.command('demo'))
   .description('make a LoRA from example images with tiny random models, to see that it works here')

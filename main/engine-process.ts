@@ -48,7 +48,9 @@ function answerOf(child: ChildProcess, job: Job, onEvent: (event: EngineEvent) =
       else if (event.data.type === 'failed') reject(I2lError.fromShape(event.data.error));
       else onEvent(event.data);
     });
-    child.on('error', (error) => reject(new I2lError('ENGINE_CRASHED', `The engine could not be started: ${error.message}`, {}, error)));
+    child.on('error', (error) =>
+      reject(new I2lError('ENGINE_CRASHED', `The engine could not be started: ${error.message}`, {}, error)),
+    );
     child.on('exit', (code, signal) => {
       if (answered) return;
       if (child.pid !== undefined) removeStaleParts(job.output, child.pid);

@@ -18,7 +18,8 @@ export function parseBytes(text: string): number {
 
 export function parseThreads(text: string): number {
   const threads = Number(text);
-  if (!Number.isInteger(threads) || threads < 0 || threads > 256) throw new InvalidArgumentError('Expected a whole number from 0 to 256.');
+  if (!Number.isInteger(threads) || threads < 0 || threads > 256)
+    throw new InvalidArgumentError('Expected a whole number from 0 to 256.');
   return threads;
 }
 

@@ -119,7 +119,16 @@ export function plan(context: CommandContext, paths: readonly string[], options:
 /** The same limits as create's, without an output. */
 function checked(job: object): PlanJob {
   const images = (job as { images: number }).images;
-  const probe = { ...job, kind: 'create', images: ['-'], output: '-', keyForm: 'comfyui', skipBad: false, device: 'cpu', threads: 0 };
+  const probe = {
+    ...job,
+    kind: 'create',
+    images: ['-'],
+    output: '-',
+    keyForm: 'comfyui',
+    skipBad: false,
+    device: 'cpu',
+    threads: 0,
+  };
   return { ...(parseJob(probe) as PlanJob & Job), images };
 }
 

@@ -88,7 +88,8 @@ export function progressLine(progress: JobProgress, columns = 100): string {
 }
 
 export function resultWords(result: JobResult): string {
-  const what = result.rank === undefined ? `embeddings of ${result.images} images` : `rank ${result.rank}, ${result.modules} modules`;
+  const what =
+    result.rank === undefined ? `embeddings of ${result.images} images` : `rank ${result.rank}, ${result.modules} modules`;
   const cost = `read ${formatBytes(result.weightBytes)} of weights, peak memory ${formatBytes(result.peakMemory)}, on ${result.device}`;
   return `${result.output}\n  ${formatBytes(result.bytes)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
 }

@@ -97,26 +97,17 @@ export function fileError(file: string, doing: 'read' | 'write', thrown: unknown
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new I2lError('DISK_FULL', `${file}: the disk is full; free some space and try again.`, fields, thrown);
   }
-  const reason = reasonFor(code) ?? describeCause(thrown);
+  const reason = REASONS[code ?? ''] ?? describeCause(thrown);
   return doing === 'read'
     ? new I2lError('FILE_UNREADABLE', `${file}: it can't be read (${reason}).`, fields, thrown)
     : new I2lError('FILE_WRITE_FAILED', `${file}: it can't be written (${reason}).`, fields, thrown);
 }
 
-function reasonFor(code: string | undefined): string | undefined {
-  switch (code) {
-    case 'EACCES':
-    case 'EPERM':
-      return 'permission denied';
-    case 'EISDIR':
-      return 'it is a folder';
-    case 'ENOTDIR':
-      return 'a part of its path is not a folder';
-    case 'EROFS':
-      return 'the disk is read-only';
-    case 'EFBIG':
-      return 'the file grew past a size limit';
-    default:
-      return undefined;
-  }
-}
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a folder',
+  ENOTDIR: 'a part of its path is not a folder',
+  EROFS: 'the disk is read-only',
+  EFBIG: 'the file grew past a size limit',
+};

@@ -106,7 +106,14 @@ const resultSchema = z.object({
   /** Highest resident memory of the engine's process. */
   peakMemory: z.number(),
   networks: z.array(
-    z.object({ network: z.string(), weightBytes: z.number(), seconds: z.number(), flops: z.number(), createSeconds: z.number(), sinkSeconds: z.number() }),
+    z.object({
+      network: z.string(),
+      weightBytes: z.number(),
+      seconds: z.number(),
+      flops: z.number(),
+      createSeconds: z.number(),
+      sinkSeconds: z.number(),
+    }),
   ),
 });
 

@@ -5,8 +5,8 @@
  */
 import { z } from 'zod';
 import type { TensorRange } from '../contract/tensor.ts';
-import { IMAGES, type Graph } from '../onnx/graph.ts';
-import type { Stage } from '../offload/stage.ts';
+import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
+import type { Port, Stage } from '../offload/stage.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
 import { countBlocks, parseConfig, type EncoderStages, type Network } from './network.ts';
 import { linear, norm, type Linear, type Norm, type Scope } from './scope.ts';
@@ -145,7 +145,12 @@ export const dinov3: Network<Dinov3Config> = {
  * each turned by 2 pi / theta^(4 j / h) for j < h / 4; class and register tokens are not turned.
  * @returns cos and sin, [prefix + patches, h / 2], row-major, as transformers' DINOv3ViTRopePositionEmbedding
  */
-export function ropeTables(grid: number, prefix: number, headWidth: number, theta: number): { cos: Float32Array; sin: Float32Array } {
+export function ropeTables(
+  grid: number,
+  prefix: number,
+  headWidth: number,
+  theta: number,
+): { cos: Float32Array; sin: Float32Array } {
   const quarter = headWidth / 4;
   const pairs = headWidth / 2;
   const cos = new Float32Array((prefix + grid * grid) * pairs).fill(1);
@@ -167,15 +172,11 @@ export function ropeTables(grid: number, prefix: number, headWidth: number, thet
 /** @returns stages from state `pixels` [n, 3, S, S] to `embedding` [n, width] */
 export function dinov3Stages(scope: Scope, config: Dinov3Config): EncoderStages {
   const weights = read(scope, config);
-  const { width, imageSize, heads, epsilon, registers } = config;
+  const { width, imageSize, epsilon } = config;
   const grid = Math.floor(imageSize / config.patch);
-  const prefix = 1 + registers;
-  const tokens = prefix + grid * grid;
-  const headWidth = width / heads;
-  const tables = ropeTables(grid, prefix, headWidth, config.ropeTheta);
+  const tokens = 1 + config.registers + grid * grid;
   const pixels = { name: 'pixels', value: (g: Graph) => g.input('pixels', [IMAGES, 3, imageSize, imageSize]) };
   const hidden = { name: 'hidden', value: (g: Graph) => g.input('hidden', [IMAGES, tokens, width]) };
-
   const embed: Stage = {
     id: 'dinov3 embeddings',
     takes: [pixels],
@@ -186,32 +187,8 @@ export function dinov3Stages(scope: Scope, config: Dinov3Config): EncoderStages 
       return { state: { hidden: g.concat([...rows, patches], 1) } };
     },
   };
-  const blocks = weights.layers.flatMap((w, i): Stage[] => [
-    {
-      id: `dinov3 layer ${i} attention`,
-      takes: [hidden],
-      build: (g, take) => {
-        const normed = g.layerNorm(take('hidden'), w.norm1.weight, w.norm1.bias, epsilon);
-        const cos = g.constant(tables.cos, [tokens, headWidth / 2]);
-        const sin = g.constant(tables.sin, [tokens, headWidth / 2]);
-        const q = g.rope(g.linear(normed, w.q), cos, sin, heads);
-        const k = g.rope(g.linear(normed, w.k), cos, sin, heads);
-        const attended = g.linear(g.attention(q, k, g.linear(normed, w.v), heads), w.out.weight, w.out.bias);
-        return { state: { hidden: g.add(take('hidden'), g.mul(attended, g.weight(w.scale1))) } };
-      },
-    },
-    {
-      id: `dinov3 layer ${i} mlp`,
-      takes: [hidden],
-      build: (g, take) => {
-        const normed = g.layerNorm(take('hidden'), w.norm2.weight, w.norm2.bias, epsilon);
-        const gate = g.linear(normed, w.gate.weight, w.gate.bias);
-        const up = g.linear(normed, w.up.weight, w.up.bias);
-        const down = g.linear(g.swiglu(gate, up), w.down.weight, w.down.bias);
-        return { state: { hidden: g.add(take('hidden'), g.mul(down, g.weight(w.scale2))) } };
-      },
-    },
-  ]);
+  const turned = rotaryOf(config, grid);
+  const blocks = weights.layers.flatMap((layer, i) => layerStages(layer, `dinov3 layer ${i}`, hidden, turned, config));
   const last: Stage = {
     id: 'dinov3 final norm',
     takes: [hidden],
@@ -220,4 +197,43 @@ export function dinov3Stages(scope: Scope, config: Dinov3Config): EncoderStages 
     }),
   };
   return { stages: [embed, ...blocks, last], imageSize, width };
+}
+
+/** Turns queries or keys [n, tokens, width] by their positions. */
+type Rotary = (g: Graph) => (x: Value) => Value;
+
+function rotaryOf({ width, heads, registers, ropeTheta }: Dinov3Config, grid: number): Rotary {
+  const headWidth = width / heads;
+  const tables = ropeTables(grid, 1 + registers, headWidth, ropeTheta);
+  const shape = [1 + registers + grid * grid, headWidth / 2];
+  return (g) => {
+    const [cos, sin] = [g.constant(tables.cos, shape), g.constant(tables.sin, shape)];
+    return (x) => g.rope(x, cos, sin, heads);
+  };
+}
+
+function layerStages(w: Layer, id: string, hidden: Port, rotary: Rotary, { epsilon, heads }: Dinov3Config): Stage[] {
+  const attend: Stage = {
+    id: `${id} attention`,
+    takes: [hidden],
+    build: (g, take) => {
+      const normed = g.layerNorm(take('hidden'), w.norm1.weight, w.norm1.bias, epsilon);
+      const turn = rotary(g);
+      const [q, k, v] = [turn(g.linear(normed, w.q)), turn(g.linear(normed, w.k)), g.linear(normed, w.v)];
+      const attended = g.linear(g.attention(q, k, v, heads), w.out.weight, w.out.bias);
+      return { state: { hidden: g.add(take('hidden'), g.mul(attended, g.weight(w.scale1))) } };
+    },
+  };
+  const transform: Stage = {
+    id: `${id} mlp`,
+    takes: [hidden],
+    build: (g, take) => {
+      const normed = g.layerNorm(take('hidden'), w.norm2.weight, w.norm2.bias, epsilon);
+      const gate = g.linear(normed, w.gate.weight, w.gate.bias);
+      const up = g.linear(normed, w.up.weight, w.up.bias);
+      const down = g.linear(g.swiglu(gate, up), w.down.weight, w.down.bias);
+      return { state: { hidden: g.add(take('hidden'), g.mul(down, g.weight(w.scale2))) } };
+    },
+  };
+  return [attend, transform];
 }

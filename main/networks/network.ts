@@ -61,13 +61,19 @@ export function recognise<Config extends object>(
   for (const [key, size] of Object.entries(sizes)) {
     const other = (told as Record<string, unknown>)[key];
     if (size !== undefined && other !== undefined && other !== size) {
-      throw configError(configPath ?? checkpoint.path, `${key} is ${String(other)}, and the tensors of ${checkpoint.path} say ${String(size)}`);
+      throw configError(
+        configPath ?? checkpoint.path,
+        `${key} is ${String(other)}, and the tensors of ${checkpoint.path} say ${String(size)}`,
+      );
     }
   }
   const parsed = network.schema.safeParse({ ...told, ...sizes });
   if (!parsed.success) {
     const missing = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ');
-    throw configError(configPath ?? checkpoint.path, `${missing} can't be told from the tensors; put a config.json beside the file`);
+    throw configError(
+      configPath ?? checkpoint.path,
+      `${missing} can't be told from the tensors; put a config.json beside the file`,
+    );
   }
   checkLayout(network, parsed.data, checkpoint);
   return { publishedId: undefined, config: parsed.data };

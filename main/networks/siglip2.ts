@@ -4,9 +4,9 @@
  * without the 'vision_model.' prefix. Pre-norm transformer, learned positions, tanh GELU.
  */
 import { z } from 'zod';
-import { rowsOf, viewOf, type TensorRange } from '../contract/tensor.ts';
+import { rowsOf, type TensorRange } from '../contract/tensor.ts';
 import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
-import type { Stage } from '../offload/stage.ts';
+import type { Port, Stage } from '../offload/stage.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
 import { countBlocks, gridSide, parseConfig, type EncoderStages, type Network } from './network.ts';
 import { linear, norm, type Linear, type Norm, type Scope } from './scope.ts';
@@ -144,19 +144,10 @@ export const siglip2: Network<Siglip2Config> = {
 /** @returns stages from state `pixels` [n, 3, S, S] to `embedding` [n, width] */
 export function siglip2Stages(scope: Scope, config: Siglip2Config): EncoderStages {
   const weights = read(scope, config);
-  const { width, imageSize, heads, epsilon } = config;
+  const { width, imageSize } = config;
   const tokens = (imageSize / config.patch) ** 2;
   const pixels = { name: 'pixels', value: (g: Graph) => g.input('pixels', [IMAGES, 3, imageSize, imageSize]) };
   const hidden = { name: 'hidden', value: (g: Graph) => g.input('hidden', [IMAGES, tokens, width]) };
-  const attend = (g: Graph, w: Attention, query: Value, x: Value): Value => {
-    const q = g.linear(query, w.q.weight, w.q.bias);
-    const k = g.linear(x, w.k.weight, w.k.bias);
-    const v = g.linear(x, w.v.weight, w.v.bias);
-    return g.linear(g.attention(q, k, v, heads), w.out.weight, w.out.bias);
-  };
-  const feedForward = (g: Graph, w: Mlp, x: Value): Value =>
-    g.linear(g.gelu(g.linear(x, w.fc1.weight, w.fc1.bias)), w.fc2.weight, w.fc2.bias);
-
   const embed: Stage = {
     id: 'siglip2 embeddings',
     takes: [pixels],
@@ -165,35 +156,51 @@ export function siglip2Stages(scope: Scope, config: Siglip2Config): EncoderStage
       return { state: { hidden: g.add(patches, g.weight(weights.positions)) } };
     },
   };
-  const blocks = weights.layers.flatMap((w, i): Stage[] => [
-    {
-      id: `siglip2 layer ${i} attention`,
-      takes: [hidden],
-      build: (g, take) => {
-        const normed = g.layerNorm(take('hidden'), w.norm1.weight, w.norm1.bias, epsilon);
-        return { state: { hidden: g.add(take('hidden'), attend(g, w.attention, normed, normed)) } };
-      },
-    },
-    {
-      id: `siglip2 layer ${i} mlp`,
-      takes: [hidden],
-      build: (g, take) => {
-        const normed = g.layerNorm(take('hidden'), w.norm2.weight, w.norm2.bias, epsilon);
-        return { state: { hidden: g.add(take('hidden'), feedForward(g, w.mlp, normed)) } };
-      },
-    },
-  ]);
+  const blocks = weights.layers.flatMap((layer, i) => layerStages(layer, `siglip2 layer ${i}`, hidden, config));
   const pool: Stage = {
     id: 'siglip2 pooling head',
     takes: [hidden],
-    build: (g, take) => {
-      const { head, postNorm } = weights;
-      const normed = g.layerNorm(take('hidden'), postNorm.weight, postNorm.bias, epsilon);
-      const probe = g.repeat(g.weight(viewOf(head.probe, [1, 1, width])), normed);
-      const pooled = attend(g, head.attention, probe, normed);
-      const result = g.add(pooled, feedForward(g, head.mlp, g.layerNorm(pooled, head.norm.weight, head.norm.bias, epsilon)));
-      return { emit: { embedding: g.reshape(result, [IMAGES, width]) } };
-    },
+    build: (g, take) => ({ emit: { embedding: pooling(g, take('hidden'), weights, config) } }),
   };
   return { stages: [embed, ...blocks, pool], imageSize, width };
+}
+
+function layerStages(w: Layer, id: string, hidden: Port, { epsilon, heads }: Siglip2Config): Stage[] {
+  const attend: Stage = {
+    id: `${id} attention`,
+    takes: [hidden],
+    build: (g, take) => {
+      const normed = g.layerNorm(take('hidden'), w.norm1.weight, w.norm1.bias, epsilon);
+      return { state: { hidden: g.add(take('hidden'), multiHead(g, w.attention, normed, normed, heads)) } };
+    },
+  };
+  const transform: Stage = {
+    id: `${id} mlp`,
+    takes: [hidden],
+    build: (g, take) => {
+      const normed = g.layerNorm(take('hidden'), w.norm2.weight, w.norm2.bias, epsilon);
+      return { state: { hidden: g.add(take('hidden'), feedForward(g, w.mlp, normed)) } };
+    },
+  };
+  return [attend, transform];
+}
+
+function multiHead(g: Graph, w: Attention, query: Value, x: Value, heads: number): Value {
+  const q = g.linear(query, w.q.weight, w.q.bias);
+  const k = g.linear(x, w.k.weight, w.k.bias);
+  const v = g.linear(x, w.v.weight, w.v.bias);
+  return g.linear(g.attention(q, k, v, heads), w.out.weight, w.out.bias);
+}
+
+function feedForward(g: Graph, w: Mlp, x: Value): Value {
+  return g.linear(g.gelu(g.linear(x, w.fc1.weight, w.fc1.bias)), w.fc2.weight, w.fc2.bias);
+}
+
+/** One learned query, the probe, attends to all tokens; an MLP with a residual follows. */
+function pooling(g: Graph, hidden: Value, { head, postNorm }: Weights, { width, heads, epsilon }: Siglip2Config): Value {
+  const normed = g.layerNorm(hidden, postNorm.weight, postNorm.bias, epsilon);
+  const probe = g.repeat(g.weight(head.probe), normed);
+  const pooled = multiHead(g, head.attention, probe, normed, heads);
+  const transformed = feedForward(g, head.mlp, g.layerNorm(pooled, head.norm.weight, head.norm.bias, epsilon));
+  return g.reshape(g.add(pooled, transformed), [IMAGES, width]);
 }

@@ -78,7 +78,14 @@ async function runGroup(
     await session.release();
   }
   const runMs = performance.now() - created - sinkMs;
-  run.trace.add({ network: run.plan.network, stages: name, weightBytes: group.weightBytes, createMs: created - started, runMs, sinkMs });
+  run.trace.add({
+    network: run.plan.network,
+    stages: name,
+    weightBytes: group.weightBytes,
+    createMs: created - started,
+    runMs,
+    sinkMs,
+  });
   run.onGroup(group, name);
 }
 

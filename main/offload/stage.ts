@@ -1,4 +1,5 @@
-import { Graph, type GraphCost, type Value } from '../onnx/graph.ts';
+import type { GraphCost } from '../onnx/cost.ts';
+import { Graph, type Value } from '../onnx/graph.ts';
 
 /**
  * A network is an ordered list of stages. Between stages flows the state: named tensors, one row (or

@@ -1,6 +1,34 @@
-import { dirname, relative, sep } from 'node:path';
-import { elementCount, type Dtype, type TensorRange } from '../contract/tensor.ts';
-import { ATTRIBUTE, ELEMENT, encodeModel, type AttributeProto, type ElementType, type NodeProto, type TensorProto, type ValueInfoProto } from './proto.ts';
+import type { Dtype, TensorRange } from '../contract/tensor.ts';
+import {
+  broadcast,
+  bytesOf,
+  expectDims,
+  flatten,
+  IMAGES,
+  misfit,
+  pair,
+  sameDims,
+  scale,
+  triple,
+  dimsText,
+  valuesPerImage,
+  type Dim,
+  type Value,
+} from './dims.ts';
+import { liveBytes, sumBytes, type GraphCost } from './cost.ts';
+import { commonFolder, externalTensor, placeOf } from './external-data.ts';
+import {
+  ATTRIBUTE,
+  ELEMENT,
+  encodeModel,
+  type AttributeProto,
+  type ElementType,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from './proto.ts';
+
+export { IMAGES, type Dim, type Value } from './dims.ts';
 
 /**
  * Builds the small ONNX graphs that the engine runs. Weights are external data: a file, an offset and a
@@ -14,19 +42,6 @@ const OPSET = 26; // BitCast needs it.
 const IR_VERSION = 13;
 const CONTRIB = 'com.microsoft';
 
-/** A size known when the graph is built, or a multiple of the number of images in a run. */
-export type Dim = number | { readonly perImage: number };
-
-/** One for each image of a run: the leading dimension of every activation. */
-export const IMAGES: Dim = { perImage: 1 };
-
-/** The result of a node, an input or a weight. Its shape is followed, so that a misfit fails at build time. */
-export interface Value {
-  readonly name: string;
-  readonly dims: readonly Dim[];
-  readonly type: ElementType;
-}
-
 export type AttributeValue = number | string | readonly number[] | { readonly float: number };
 
 const STORED: Readonly<Record<Dtype, ElementType>> = {
@@ -36,34 +51,11 @@ const STORED: Readonly<Record<Dtype, ElementType>> = {
   F8_E4M3: ELEMENT.FLOAT8E4M3FN,
 };
 
-const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
-  [ELEMENT.FLOAT]: 4,
-  [ELEMENT.UINT16]: 2,
-  [ELEMENT.INT64]: 8,
-  [ELEMENT.FLOAT16]: 2,
-  [ELEMENT.BFLOAT16]: 2,
-  [ELEMENT.FLOAT8E4M3FN]: 1,
-};
-
 /** A finished graph: the model's bytes, and the folder that its weights' paths are relative to. */
 export interface BuiltGraph {
   readonly model: Uint8Array;
   readonly weightsFolder: string | undefined;
   readonly outputs: readonly string[];
-}
-
-/** What a run of the graph costs, read off its nodes. */
-export interface GraphCost {
-  /** Distinct byte ranges of weights, in the order of use. */
-  readonly weights: readonly TensorRange[];
-  /** Floating-point operations of the matrix products for n images: fixed + n * perImage. */
-  readonly flops: { readonly fixed: number; readonly perImage: number };
-  /** Bytes alive at each node, the cast copies of weights included: fixed + n * perImage. */
-  readonly live: readonly { readonly fixed: number; readonly perImage: number }[];
-  /** Bytes of one image's inputs. */
-  readonly stateBytes: number;
-  /** Bytes of the results, alive until the run ends: fixed + n * perImage. */
-  readonly results: { readonly fixed: number; readonly perImage: number };
 }
 
 export class Graph {
@@ -115,7 +107,7 @@ export class Graph {
     if (x.dims.at(-1) !== inner) throw misfit('linear', x, `last dimension ${inner} of ${weight.name}`);
     const rows = flatten(x.dims.slice(0, -1));
     const flat = this.reshape(x, [rows, inner]);
-    const inputs = [flat, this.weight(weight), ...(bias ? [this.weight(bias)] : [])];
+    const inputs = [flat, this.weight(weight), ...(bias ? [this.#vector(bias, out)] : [])];
     const result = this.node('Gemm', inputs, [rows, out], { transB: 1 });
     this.#countFlops(x, 2 * inner * out);
     return this.reshape(result, [...x.dims.slice(0, -1), out]);
@@ -123,13 +115,17 @@ export class Graph {
 
   /** @param x [..., d]. @returns [..., d] */
   layerNorm(x: Value, weight: TensorRange, bias: TensorRange, epsilon: number): Value {
-    const inputs = [x, this.weight(weight), this.weight(bias)];
+    const width = x.dims.at(-1);
+    const inputs = [x, this.#vector(weight, width), this.#vector(bias, width)];
     return this.node('LayerNormalization', inputs, x.dims, { axis: -1, epsilon: { float: epsilon } });
   }
 
   /** x / sqrt(mean(x^2) + epsilon) * weight. @param x [..., d]. @returns [..., d] */
   rmsNorm(x: Value, weight: TensorRange, epsilon: number): Value {
-    return this.node('RMSNormalization', [x, this.weight(weight)], x.dims, { axis: -1, epsilon: { float: epsilon } });
+    return this.node('RMSNormalization', [x, this.#vector(weight, x.dims.at(-1))], x.dims, {
+      axis: -1,
+      epsilon: { float: epsilon },
+    });
   }
 
   /**
@@ -140,6 +136,7 @@ export class Graph {
     const [, queries, width] = triple(q);
     const [, keys] = triple(k);
     if (width % heads !== 0) throw misfit('attention', q, `a width that ${heads} heads divide`);
+    for (const part of [k, v]) expectDims('attention', part, [q.dims[0], keys, width]);
     this.#countFlops(q, 0, 4 * queries * keys * width);
     return this.node('MultiHeadAttention', [q, k, v], q.dims, { num_heads: heads }, CONTRIB);
   }
@@ -149,6 +146,9 @@ export class Graph {
    * @param x [n, t, heads * h]; @param cos and sin [t, h / 2], one angle a position and pair.
    */
   rope(x: Value, cos: Value, sin: Value, heads: number): Value {
+    const [, tokens, width] = triple(x);
+    if (width % (2 * heads) !== 0) throw misfit('rope', x, `a width that ${heads} heads divide into pairs`);
+    for (const table of [cos, sin]) expectDims('rope', table, [tokens, width / heads / 2]);
     const firstPosition = this.integers([0]);
     return this.node('RotaryEmbedding', [x, firstPosition, cos, sin], x.dims, { num_heads: heads }, CONTRIB);
   }
@@ -178,12 +178,12 @@ export class Graph {
    */
   patchEmbed(pixels: Value, weight: TensorRange, bias: TensorRange): Value {
     const [, channels, height, width] = pixels.dims as readonly [Dim, number, number, number];
-    const [out, inner, patch] = weight.shape as readonly [number, number, number];
-    if (inner !== channels || height % patch !== 0 || width % patch !== 0) {
+    const [out, inner, patch, across] = weight.shape as readonly [number, number, number, number];
+    if (across !== patch || inner !== channels || height % patch !== 0 || width % patch !== 0) {
       throw misfit('patchEmbed', pixels, `${inner} channels and sides that ${patch} divides`);
     }
     const [rows, columns] = [height / patch, width / patch];
-    const grid = this.node('Conv', [pixels, this.weight(weight), this.weight(bias)], [IMAGES, out, rows, columns], {
+    const grid = this.node('Conv', [pixels, this.weight(weight), this.#vector(bias, out)], [IMAGES, out, rows, columns], {
       kernel_shape: [patch, patch],
       strides: [patch, patch],
     });
@@ -204,25 +204,32 @@ export class Graph {
   /** Only one dimension may follow from the number of images; the others are given. */
   reshape(x: Value, dims: readonly Dim[]): Value {
     if (sameDims(x.dims, dims)) return x;
-    if (valuesPerImage(x.dims) !== valuesPerImage(dims)) throw misfit('reshape', x, dimsText(dims));
+    if (valuesPerImage(x.dims) !== valuesPerImage(dims) || scale(x.dims) !== scale(dims))
+      throw misfit('reshape', x, dimsText(dims));
     const target = this.integers(dims.map((size) => (typeof size === 'number' ? size : -1)));
     return this.node('Reshape', [x, target], dims);
   }
 
   transpose(x: Value, order: readonly number[]): Value {
-    return this.node('Transpose', [x], order.map((axis) => x.dims[axis] ?? 1), { perm: order });
+    const dims = order.map((axis) => x.dims[axis] ?? 1);
+    if (new Set(order).size !== order.length || !x.dims.every((_, axis) => order.includes(axis)))
+      throw misfit('transpose', x, `axes ${order.join()}`);
+    return this.node('Transpose', [x], dims, { perm: order });
   }
 
   concat(parts: readonly Value[], axis: number): Value {
     const [first] = parts;
     if (!first) throw new RangeError('concat of nothing');
-    const along = parts.reduce((sum, part) => sum + Number(part.dims[axis]), 0);
+    for (const part of parts) expectDims('concat', part, first.dims.with(axis, part.dims.at(axis) ?? 0));
+    const along = parts.reduce((sum, part) => sum + Number(part.dims.at(axis)), 0);
+    if (Number.isNaN(along)) throw misfit('concat', first, `an axis of fixed size, not ${axis}`);
     return this.node('Concat', parts, first.dims.with(axis, along), { axis });
   }
 
   /** One row of each image: [n, t, d] -> [n, d]. */
   row(x: Value, index: number): Value {
-    const [, , width] = triple(x);
+    const [, rows, width] = triple(x);
+    if (index < 0 || index >= rows) throw misfit('row', x, `a row ${index}`);
     const indices = this.#initializer(new Uint8Array(BigInt64Array.of(BigInt(index)).buffer), [], ELEMENT.INT64);
     return this.node('Gather', [x, indices], [IMAGES, width], { axis: 1 });
   }
@@ -230,6 +237,7 @@ export class Graph {
   /** The same values for every image: [1, ...] -> [n, ...], n taken from `like`. */
   repeat(x: Value, like: Value): Value {
     const rest = x.dims.slice(1).map(Number);
+    expectDims('repeat', x, [1, ...rest]);
     const shape = this.node('Shape', [like], [1], { start: 0, end: 1 }, '', ELEMENT.INT64);
     const target = this.node('Concat', [shape, this.integers(rest)], [1 + rest.length], { axis: 0 }, '', ELEMENT.INT64);
     return this.node('Expand', [x, target], [IMAGES, ...rest]);
@@ -309,12 +317,13 @@ export class Graph {
   }
 
   cost(): GraphCost {
+    const outputs = this.#outputs.map(({ value }) => value);
     return {
-      weights: [...this.#weights.values()].map(({ range }) => range),
+      weights: [...new Map([...this.#weights.values()].map(({ range }) => [placeOf(range), range])).values()],
       flops: { ...this.#flops },
-      live: this.#liveBytes(),
+      live: liveBytes(this.#nodes, this.#inputs, outputs, this.#values),
       stateBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
-      results: this.#resultBytes(),
+      results: sumBytes(outputs),
     };
   }
 
@@ -330,115 +339,31 @@ export class Graph {
     return { name, dims, type: dataType };
   }
 
+  /** A weight of one dimension: of another size, the runtime would broadcast it. */
+  #vector(range: TensorRange, size: Dim | undefined): Value {
+    const value = this.weight(range);
+    expectDims(range.name, value, [size]);
+    return value;
+  }
+
+  /** Known by its place and shape: two files may have a tensor of the same name, and views share one. */
   #stored(range: TensorRange): Value {
-    const known = this.#weights.get(range.name);
+    const key = `${placeOf(range)} ${range.shape.join('x')}`;
+    const known = this.#weights.get(key);
     if (known) return known.value;
-    const value = { name: `weight:${range.name}`, dims: range.shape, type: STORED[range.dtype] };
-    this.#weights.set(range.name, { range, value });
+    const value = { name: `weight_${this.#weights.size}:${range.name}`, dims: range.shape, type: STORED[range.dtype] };
+    this.#weights.set(key, { range, value });
     return value;
   }
 
   #externals(folder: string | undefined): TensorProto[] {
-    return [...this.#weights.values()].map(({ range, value }) => ({
-      name: value.name,
-      dims: range.shape,
-      dataType: value.type,
-      dataLocation: 1,
-      externalData: [
-        { key: 'location', value: relative(folder ?? '', range.file).split(sep).join('/') },
-        { key: 'offset', value: String(range.offset) },
-        { key: 'length', value: String(range.length) },
-      ],
-    }));
+    return [...this.#weights.values()].map(({ range, value }) => externalTensor(value.name, value.type, range, folder ?? ''));
   }
 
   #countFlops(like: Value, perRow: number, perRun = 0): void {
     const work = perRow * valuesPerImage(like.dims.slice(0, -1)) + perRun;
     this.#flops[scale(like.dims)] += work;
   }
-
-  #resultBytes(): GraphCost['results'] {
-    const sum = { fixed: 0, perImage: 0 };
-    for (const { value } of this.#outputs) sum[scale(value.dims)] += bytesOf(value);
-    return sum;
-  }
-
-  /** Follows each node's results from where they are made to where they are last used. */
-  #liveBytes(): GraphCost['live'] {
-    const lastUse = new Map<string, number>();
-    this.#nodes.forEach((node, at) => node.input.forEach((name) => lastUse.set(name, at)));
-    this.#outputs.forEach(({ value }) => lastUse.set(value.name, this.#nodes.length));
-    const live = { fixed: 0, perImage: 0 };
-    const count = (name: string, sign: 1 | -1): void => {
-      const value = this.#values.get(name);
-      if (!value) return; // A weight is mapped, a constant is small.
-      live[scale(value.dims)] += sign * bytesOf(value);
-    };
-    for (const input of this.#inputs) count(input.name, 1);
-    return this.#nodes.map((node, at) => {
-      for (const name of node.output) count(name, 1);
-      const now = { ...live };
-      for (const name of new Set(node.input)) if (lastUse.get(name) === at) count(name, -1);
-      return now;
-    });
-  }
-}
-
-/** Values of one image; of the whole tensor where no dimension follows the number of images. */
-function valuesPerImage(dims: readonly Dim[]): number {
-  return elementCount(dims.map((size) => (typeof size === 'number' ? size : size.perImage)));
-}
-
-function bytesOf({ dims, type }: Value): number {
-  return valuesPerImage(dims) * ELEMENT_BYTES[type];
-}
-
-/** Whether a size grows with the number of images or not. */
-function scale(dims: readonly Dim[]): 'fixed' | 'perImage' {
-  return dims.every((size) => typeof size === 'number') ? 'fixed' : 'perImage';
-}
-
-function flatten(dims: readonly Dim[]): Dim {
-  const rows = valuesPerImage(dims);
-  return scale(dims) === 'fixed' ? rows : { perImage: rows };
-}
-
-function sameDim(a: Dim | undefined, b: Dim | undefined): boolean {
-  return a === b || (typeof a === 'object' && typeof b === 'object' && a.perImage === b.perImage);
-}
-
-function sameDims(a: readonly Dim[], b: readonly Dim[]): boolean {
-  return a.length === b.length && a.every((size, i) => sameDim(size, b[i]));
-}
-
-function dimsText(dims: readonly Dim[]): string {
-  return dims.map((size) => (typeof size === 'number' ? size : `${size.perImage}n`)).join('x');
-}
-
-function broadcast(a: Value, b: Value): readonly Dim[] {
-  const length = Math.max(a.dims.length, b.dims.length);
-  const at = (dims: readonly Dim[], i: number): Dim => dims[dims.length - length + i] ?? 1;
-  return Array.from({ length }, (_, i) => {
-    const [left, right] = [at(a.dims, i), at(b.dims, i)];
-    if (sameDim(left, right) || right === 1) return left;
-    if (left === 1) return right;
-    throw misfit('broadcast', a, dimsText(b.dims));
-  });
-}
-
-function pair(shape: readonly number[], name: string): readonly [number, number] {
-  const [rows, columns] = shape;
-  if (shape.length !== 2 || rows === undefined || columns === undefined) throw new RangeError(`${name} is not a matrix`);
-  return [rows, columns];
-}
-
-function triple(x: Value): readonly [Dim, number, number] {
-  if (x.dims.length !== 3) throw misfit('shape', x, 'three dimensions');
-  return x.dims as readonly [Dim, number, number];
-}
-
-function misfit(what: string, x: Value, expected: string): RangeError {
-  return new RangeError(`${what}: expected ${expected}, got ${dimsText(x.dims)} (${x.name})`);
 }
 
 function identity(from: string, to: string): NodeProto {
@@ -455,19 +380,4 @@ function encodeAttribute(name: string, value: AttributeValue): AttributeProto {
   if (typeof value === 'string') return { name, type: ATTRIBUTE.STRING, s: Buffer.from(value) };
   if ('float' in value) return { name, type: ATTRIBUTE.FLOAT, f: value.float };
   return { name, type: ATTRIBUTE.INTS, ints: value };
-}
-
-/** The deepest folder that holds all files; external data may not be named by absolute paths. */
-function commonFolder(files: readonly string[]): string | undefined {
-  const [first, ...others] = new Set(files.map((file) => dirname(file)));
-  if (first === undefined) return undefined;
-  return others.reduce((common, folder) => {
-    let shared = common;
-    while (folder !== shared && !folder.startsWith(shared.endsWith(sep) ? shared : shared + sep)) {
-      const parent = dirname(shared);
-      if (parent === shared) throw new RangeError('the shards of one model lie on different drives');
-      shared = parent;
-    }
-    return shared;
-  }, first);
 }

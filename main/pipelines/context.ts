@@ -57,7 +57,13 @@ export class NetworkRunner {
   readonly #trace = new Trace();
   readonly #reader = new Reader(this.#trace);
 
-  constructor(context: PipelineContext, session: SessionOptions, networks: readonly PreparedNetwork[], images: number, memory: number) {
+  constructor(
+    context: PipelineContext,
+    session: SessionOptions,
+    networks: readonly PreparedNetwork[],
+    images: number,
+    memory: number,
+  ) {
     this.#context = context;
     this.#session = session;
     this.#plans = new Map(networks.map((network) => [network, planFor(network, images, memory)]));

@@ -39,7 +39,11 @@ export async function decodeToFile(
   const rank = expert.config.rank * images;
   const shape = { modules, rank, dtype, keyForm };
   const writer = new LoraWriter(output, shape, loraMetadata({ ...provenance, target: expert.target, rank }));
-  const places = new Map(modules.flatMap((module) => (['A', 'B'] as const).map((factor) => [factorName(module, factor), [module.path, factor] as const])));
+  const places = new Map(
+    modules.flatMap((module) =>
+      (['A', 'B'] as const).map((factor) => [factorName(module, factor), [module.path, factor] as const]),
+    ),
+  );
   try {
     await runner.run(prepared, {
       load: ({ count }) => ({

@@ -42,7 +42,8 @@ export async function chooseDevice(choice: DeviceChoice, threads: number, emit: 
     if (outcome.ok && !slow) return device;
     const why = outcome.ok ? 'it is slower than the CPU' : outcome.why;
     // A machine without a GPU is no news; a device that was asked for is.
-    if (choice !== 'auto') emit({ type: 'note', message: `The device ${device} can't be used (${why}); the CPU is used in its place.` });
+    if (choice !== 'auto')
+      emit({ type: 'note', message: `The device ${device} can't be used (${why}); the CPU is used in its place.` });
   }
   return 'cpu';
 }

@@ -38,7 +38,8 @@ export async function readImages(
     }
   }
   if (refused.length > 0 && !skipBad) throw refusal(refused, files.length);
-  if (ready.length === 0) throw new I2lError('NO_IMAGES', 'None of the images can be used.', { refused: refused.map(({ message }) => message) });
+  if (ready.length === 0)
+    throw new I2lError('NO_IMAGES', 'None of the images can be used.', { refused: refused.map(({ message }) => message) });
   return ready;
 }
 
@@ -46,9 +47,13 @@ function refusal(refused: readonly I2lError[], total: number): I2lError {
   const [first] = refused;
   // The engine's own failure is not the image's: it keeps its code.
   if (refused.length === 1 && total === 1 && first) return first;
-  return new I2lError('IMAGES_REFUSED', `${refused.length} of ${total} images can't be used; mend them, or leave them out with --skip-bad.`, {
-    refused: refused.map(({ message }) => message),
-  });
+  return new I2lError(
+    'IMAGES_REFUSED',
+    `${refused.length} of ${total} images can't be used; mend them, or leave them out with --skip-bad.`,
+    {
+      refused: refused.map(({ message }) => message),
+    },
+  );
 }
 
 function preprocess({ file, sha256, pixels }: DecodedImage, encoders: readonly OpenEncoder[]): ReadyImage {

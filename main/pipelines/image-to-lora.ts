@@ -111,7 +111,11 @@ async function embed(
   return parts;
 }
 
-function provenanceOf(expert: OpenExpert, encoders: readonly EncoderIdentity[], hashes: readonly string[]): DecodeRequest['provenance'] {
+function provenanceOf(
+  expert: OpenExpert,
+  encoders: readonly EncoderIdentity[],
+  hashes: readonly string[],
+): DecodeRequest['provenance'] {
   const synthetic = expert.synthetic || encoders.some((encoder) => encoder.synthetic);
   return {
     version: VERSION,

@@ -49,7 +49,17 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
   const networks = parts.map(({ id, prepared }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = planFor(prepared, images, memory);
     const seconds = priorSeconds(weightBytes, flops);
-    return { network: prepared.name, id, stages: prepared.stages.length, runs: groups.length, imagesPerRun, weightBytes, peakBytes, flops, seconds };
+    return {
+      network: prepared.name,
+      id,
+      stages: prepared.stages.length,
+      runs: groups.length,
+      imagesPerRun,
+      weightBytes,
+      peakBytes,
+      flops,
+      seconds,
+    };
   });
   const modules = targetBlocks(expert.target).flatMap((block) => block.modules);
   const rank = expert.config.rank * images;

@@ -32,7 +32,8 @@ export function configBeside(path: string): string | undefined {
 
 function checkFolder(folder: string): void {
   try {
-    if (!statSync(folder).isDirectory()) throw new I2lError('BAD_ARGUMENT', `${folder}: --models names a folder, not a file.`, { folder });
+    if (!statSync(folder).isDirectory())
+      throw new I2lError('BAD_ARGUMENT', `${folder}: --models names a folder, not a file.`, { folder });
   } catch (error) {
     throw fileError(folder, 'read', error);
   }
@@ -44,7 +45,8 @@ function inOwnFolder(folder: string): string | undefined {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
   const index = names.find((name) => name.endsWith('.safetensors.index.json'));
   const single = names.filter((name) => name.endsWith('.safetensors'));
-  const chosen = index ?? (single.includes('model.safetensors') ? 'model.safetensors' : single.length === 1 ? single[0] : undefined);
+  const chosen =
+    index ?? (single.includes('model.safetensors') ? 'model.safetensors' : single.length === 1 ? single[0] : undefined);
   return chosen === undefined ? undefined : join(folder, chosen);
 }
 

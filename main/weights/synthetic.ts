@@ -55,7 +55,14 @@ function makePool(centre: number, spread: number, seed: number, dtype: 'BF16' | 
   return new Uint8Array(Uint16Array.from({ length: POOL }, () => toBfloat16(value())).buffer);
 }
 
-function writeFromPool(writer: SafetensorsWriter, name: string, count: number, pool: Uint8Array, start: number, size: number): void {
+function writeFromPool(
+  writer: SafetensorsWriter,
+  name: string,
+  count: number,
+  pool: Uint8Array,
+  start: number,
+  size: number,
+): void {
   let done = 0;
   let from = start;
   while (done < count) {

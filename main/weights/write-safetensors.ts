@@ -37,7 +37,12 @@ export class SafetensorsWriter {
    * content gives the same bytes. @param temporary a path on the target's file system.
    * @throws I2lError FILE_WRITE_FAILED, DISK_FULL
    */
-  constructor(path: string, tensors: readonly TensorSpec[], metadata: Readonly<Record<string, string>> = {}, temporary = temporaryPath(path)) {
+  constructor(
+    path: string,
+    tensors: readonly TensorSpec[],
+    metadata: Readonly<Record<string, string>> = {},
+    temporary = temporaryPath(path),
+  ) {
     this.path = path;
     this.temporary = temporary;
     this.#header = encodeHeader(tensors, metadata);

@@ -16,7 +16,9 @@ const { positionals, values } = parseArgs({
   },
 });
 
-console.log(`${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform} ${process.arch}, Node ${process.version}`);
+console.log(
+  `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform} ${process.arch}, Node ${process.version}`,
+);
 
 if (positionals[0] !== 'full' || (values.only !== undefined && values.only !== 'style')) {
   console.error('usage: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]');

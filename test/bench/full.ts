@@ -1,4 +1,15 @@
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -53,7 +64,8 @@ function makeModels(models: string, ids: readonly string[]): void {
   const bytes = missing.reduce((sum, id) => sum + (catalogueEntry(id).bytes ?? 0), 0);
   const { bavail, bsize } = statfsSync(models);
   console.log(`synthetic checkpoints of the published layouts in ${models}: ${(bytes / 1e9).toFixed(1)} GB to write`);
-  if (bavail * bsize < bytes * 1.1 + 1e9) throw new Error(`${models} has ${((bavail * bsize) / 1e9).toFixed(1)} GB free; name another folder with --folder`);
+  if (bavail * bsize < bytes * 1.1 + 1e9)
+    throw new Error(`${models} has ${((bavail * bsize) / 1e9).toFixed(1)} GB free; name another folder with --folder`);
   for (const id of missing) {
     const network = ([siglip2, dinov3, i2l] as unknown as Network<unknown>[]).find((candidate) => id in candidate.published);
     if (!network) throw new Error(`no network for ${id}`);
@@ -69,7 +81,15 @@ function modelPath(models: string, id: string): string {
 async function benchDecode(models: string, imageCounts: readonly number[]): Promise<void> {
   const expert = modelPath(models, STYLE);
   for (const images of imageCounts) {
-    const job: Job = { ...engine, kind: 'decode', embeddings: randomEmbeddings(models, images), expert, output: join(models, 'out.safetensors'), dtype: 'bf16', keyForm: 'comfyui' };
+    const job: Job = {
+      ...engine,
+      kind: 'decode',
+      embeddings: randomEmbeddings(models, images),
+      expert,
+      output: join(models, 'out.safetensors'),
+      dtype: 'bf16',
+      keyForm: 'comfyui',
+    };
     for (const cold of [false, true]) {
       if (cold && !dropCaches()) {
         console.log('decode cold: not run (the system lets only root empty its file cache)');
@@ -78,9 +98,16 @@ async function benchDecode(models: string, imageCounts: readonly number[]): Prom
       const read = readThrough(expert);
       if (cold) dropCaches();
       const { result, peak, wall } = await measured(job);
-      console.log(`decode Style, ${images} image${images === 1 ? '' : 's'}, ${cold ? 'cold' : 'warm'}: ${wall.toFixed(2)} s with the process's start, ${result.seconds.toFixed(2)} s in the engine; plain read of the file ${read.toFixed(2)} s`);
+      console.log(
+        `decode Style, ${images} image${images === 1 ? '' : 's'}, ${cold ? 'cold' : 'warm'}: ${wall.toFixed(2)} s with the process's start, ${result.seconds.toFixed(2)} s in the engine; plain read of the file ${read.toFixed(2)} s`,
+      );
       judge('  time / plain read', wall / read, cold ? BARS.decodeCold : BARS.decodeWarm, 'at most');
-      judge('  weight bytes / bytes of the checkpoint', result.weightBytes / (catalogueEntry(STYLE).bytes ?? 1), BARS.bytesRead, 'at most');
+      judge(
+        '  weight bytes / bytes of the checkpoint',
+        result.weightBytes / (catalogueEntry(STYLE).bytes ?? 1),
+        BARS.bytesRead,
+        'at most',
+      );
       console.log(`  peak memory of all processes ${megabytes(peak)}`);
     }
   }
@@ -91,11 +118,26 @@ async function benchCreate(models: string, imageCounts: readonly number[]): Prom
   for (const count of imageCounts) {
     const images = Array.from({ length: count }, (_, i) => examples[i % examples.length] as string);
     const gemm = await bestGemm();
-    const { result, peak, wall } = await measured({ ...engine, kind: 'create', images, models, target: 'qwen-image', experts: ['style'], output: join(models, 'out.safetensors'), dtype: 'bf16', keyForm: 'comfyui', skipBad: false });
-    console.log(`create, SigLIP2 + DINOv3-7B + Style, ${count} image${count === 1 ? '' : 's'}: ${wall.toFixed(1)} s; best f32 Gemm ${gemm.toFixed(0)} GFLOP/s`);
+    const { result, peak, wall } = await measured({
+      ...engine,
+      kind: 'create',
+      images,
+      models,
+      target: 'qwen-image',
+      experts: ['style'],
+      output: join(models, 'out.safetensors'),
+      dtype: 'bf16',
+      keyForm: 'comfyui',
+      skipBad: false,
+    });
+    console.log(
+      `create, SigLIP2 + DINOv3-7B + Style, ${count} image${count === 1 ? '' : 's'}: ${wall.toFixed(1)} s; best f32 Gemm ${gemm.toFixed(0)} GFLOP/s`,
+    );
     for (const { network, seconds, flops, createSeconds, weightBytes } of result.networks) {
       const rate = flops / seconds / 1e9;
-      console.log(`  ${network}: ${seconds.toFixed(2)} s (sessions ${createSeconds.toFixed(2)} s), ${(weightBytes / 1e9).toFixed(2)} GB, ${rate.toFixed(0)} GFLOP/s`);
+      console.log(
+        `  ${network}: ${seconds.toFixed(2)} s (sessions ${createSeconds.toFixed(2)} s), ${(weightBytes / 1e9).toFixed(2)} GB, ${rate.toFixed(0)} GFLOP/s`,
+      );
       if (network !== 'style') judge(`  ${network} throughput / best Gemm`, rate / gemm, BARS.gemmShare, 'at least');
     }
     const checkpoint = [...ENCODERS, STYLE].reduce((sum, id) => sum + (catalogueEntry(id).bytes ?? 0), 0);
@@ -122,7 +164,10 @@ function randomEmbeddings(folder: string, images: number): string {
     shape: [width],
     bytes: float32Bytes(Float32Array.from({ length: width }, () => 2 * next() - 1)),
   });
-  const rows = Array.from({ length: images }, (_, i) => [row(`image.${i}.siglip2`, 1536), row(`image.${i}.dinov3`, EMBEDDING_WIDTH - 1536)]);
+  const rows = Array.from({ length: images }, (_, i) => [
+    row(`image.${i}.siglip2`, 1536),
+    row(`image.${i}.dinov3`, EMBEDDING_WIDTH - 1536),
+  ]);
   writeSafetensors(path, rows.flat());
   return path;
 }
@@ -133,7 +178,7 @@ function readThrough(path: string): number {
   const buffer = Buffer.allocUnsafe(8 << 20);
   const fd = openSync(path, 'r');
   const size = statSync(path).size;
-  for (let at = 0; at < size; ) at += readSync(fd, buffer, 0, buffer.length, at);
+  for (let at = 0; at < size;) at += readSync(fd, buffer, 0, buffer.length, at);
   closeSync(fd);
   return (performance.now() - started) / 1000;
 }

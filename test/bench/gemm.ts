@@ -1,4 +1,4 @@
-import { Graph, IMAGES } from '../../main/onnx/graph.ts';
+import { Graph } from '../../main/onnx/graph.ts';
 import { Session } from '../../main/onnx/runtime.ts';
 import { availableParallelism } from 'node:os';
 

@@ -13,7 +13,9 @@ type Row = readonly [string, readonly number[], (string | readonly number[])?];
 
 function expand(rows: readonly Row[]): { name: string; shape: readonly number[] }[] {
   return rows.flatMap(([pattern, shape, range]) =>
-    range === undefined ? [{ name: pattern, shape }] : indices(range).map((i) => ({ name: pattern.replace('{i}', String(i)), shape })),
+    range === undefined
+      ? [{ name: pattern, shape }]
+      : indices(range).map((i) => ({ name: pattern.replace('{i}', String(i)), shape })),
   );
 }
 

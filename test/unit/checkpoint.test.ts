@@ -33,7 +33,13 @@ describe('a sharded checkpoint', () => {
   test('is one model: names, ranges, layout and size are those of all shards', () => {
     const checkpoint = Checkpoint.open(sharded(GOOD, { metadata: { total_size: 12 }, weight_map: GOOD_MAP }));
     expect([...checkpoint.names].sort()).toEqual(['a', 'b', 'c']);
-    expect(['a', 'b', 'c'].map((name) => readTensorBytes(checkpoint.tensor(name, [1])).toString().trim())).toEqual(['a', 'b', 'c']);
+    expect(
+      ['a', 'b', 'c'].map((name) =>
+        readTensorBytes(checkpoint.tensor(name, [1]))
+          .toString()
+          .trim(),
+      ),
+    ).toEqual(['a', 'b', 'c']);
     expect(checkpoint.tensor('c', [1]).file.endsWith(TWO)).toBe(true);
     expect(checkpoint.fingerprint()).toBe(fingerprintOf(['c', 'a', 'b'].map((name) => ({ name, shape: [1] }))));
     expect(checkpoint.size).toBe(checkpoint.files.reduce((sum, { size }) => sum + size, 0));
@@ -53,7 +59,12 @@ describe('a sharded checkpoint', () => {
     ['a shard that is the folder', ...beside('..'), /not a \.safetensors file beside it/],
     ['a shard of another kind', ...beside('passwd'), /not a \.safetensors file beside it/],
     ['a shard that is a number', ...beside(1), /not a \.safetensors file beside it/],
-    ['a shard nested 100000 deep', GOOD, `{"weight_map":{"a":${'['.repeat(1e5)}${']'.repeat(1e5)}}}`, /not a \.safetensors file beside it/],
+    [
+      'a shard nested 100000 deep',
+      GOOD,
+      `{"weight_map":{"a":${'['.repeat(1e5)}${']'.repeat(1e5)}}}`,
+      /not a \.safetensors file beside it/,
+    ],
     ['a shard of a million letters', ...beside('x'.repeat(1e6)), /not a \.safetensors file beside it/],
     ['text that is not JSON', GOOD, '{"weight_map":', /not valid JSON/],
     ['no text', GOOD, '', /not valid JSON/],
@@ -63,22 +74,47 @@ describe('a sharded checkpoint', () => {
     ['an empty weight_map', GOOD, { weight_map: {} }, /weight_map is empty/],
   ])('refuses %s', (_name, shards, index, says) => {
     const path = sharded(shards, index);
-    expectRefusal(thrownBy(() => Checkpoint.open(path)), 'SAFETENSORS_INDEX', path, says);
+    expectRefusal(
+      thrownBy(() => Checkpoint.open(path)),
+      'SAFETENSORS_INDEX',
+      path,
+      says,
+    );
   });
 
   test('a missing shard and a damaged shard are named themselves', () => {
     const path = sharded({ [ONE]: ['a', 'b'] }, { weight_map: GOOD_MAP });
     const shard = join(path, '..', TWO);
-    expectRefusal(thrownBy(() => Checkpoint.open(path)), 'FILE_NOT_FOUND', shard, /no such file/);
+    expectRefusal(
+      thrownBy(() => Checkpoint.open(path)),
+      'FILE_NOT_FOUND',
+      shard,
+      /no such file/,
+    );
     writeFileSync(shard, 'damaged');
-    expectRefusal(thrownBy(() => Checkpoint.open(path)), 'SAFETENSORS_HEADER', shard, /has 7 bytes/);
+    expectRefusal(
+      thrownBy(() => Checkpoint.open(path)),
+      'SAFETENSORS_HEADER',
+      shard,
+      /has 7 bytes/,
+    );
   });
 
   test('an index that is missing, or a folder', () => {
     const [missing, folder] = [join(root, 'none.index.json'), join(root, 'folder.index.json')];
     mkdirSync(folder);
-    expectRefusal(thrownBy(() => Checkpoint.open(missing)), 'FILE_NOT_FOUND', missing, /no such file/);
-    expectRefusal(thrownBy(() => Checkpoint.open(folder)), 'FILE_UNREADABLE', folder, /it is a folder/);
+    expectRefusal(
+      thrownBy(() => Checkpoint.open(missing)),
+      'FILE_NOT_FOUND',
+      missing,
+      /no such file/,
+    );
+    expectRefusal(
+      thrownBy(() => Checkpoint.open(folder)),
+      'FILE_UNREADABLE',
+      folder,
+      /it is a folder/,
+    );
   });
 });
 
@@ -99,7 +135,12 @@ describe('a tensor of a checkpoint', () => {
     ['w', [], 'TENSOR_SHAPE', /expected shape \[\]/],
     ['w', [2, 3, 1], 'TENSOR_SHAPE', /expected shape \[2, 3, 1\]/],
   ])('%s %j is refused', (name, shape, code, says) => {
-    expectRefusal(thrownBy(() => checkpoint.tensor(name, shape)), code, path, says);
+    expectRefusal(
+      thrownBy(() => checkpoint.tensor(name, shape)),
+      code,
+      path,
+      says,
+    );
   });
 });
 

@@ -75,7 +75,12 @@ const hostile: readonly Hostile[] = [
   ['a surrogate half as UTF-8', file(Buffer.from('{"\xed\xa0\x80":1}', 'latin1')), HEADER, /not UTF-8/],
   ['an overlong brace', file(Buffer.from('\xc1\xbb}', 'latin1')), HEADER, /not UTF-8/],
   ['a byte order mark', file('\ufeff{}', 0), HEADER, /does not start with \{/],
-  ['a brace nested 100000 deep', file(nested('{"a":', '}').replace(':}', ':1}')), TENSOR, /expected an object with dtype|known dtype/],
+  [
+    'a brace nested 100000 deep',
+    file(nested('{"a":', '}').replace(':}', ':1}')),
+    TENSOR,
+    /expected an object with dtype|known dtype/,
+  ],
   ['arrays nested 100000 deep', file(`{"a":${nested('[', ']')}}`), TENSOR, /an object with dtype/],
   ['a dtype nested 100000 deep', only({ dtype: nested('[', ']') }), TENSOR, /a known dtype/],
   ['a shape nested 100000 deep', only({ shape: nested('[', ']') }), TENSOR, /a shape of whole numbers/],
@@ -85,8 +90,18 @@ const hostile: readonly Hostile[] = [
   ['a tensor named twice, once escaped', file(`{"a":${entry()},"\\u0061":${entry()}}`), HEADER, /names "a" twice/],
   ['__metadata__ twice', file(`{"__metadata__":{},"a":${entry()},"__metadata__":{}}`), HEADER, /names "__metadata__" twice/],
   ['__proto__ twice', file(`{"__proto__":${entry()},"__proto__":${entry()}}`), HEADER, /names "__proto__" twice/],
-  ['a shape named twice', file('{"a":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}}'), HEADER, /names "shape" twice/],
-  ['an escaped data_offsets twice', file('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"data\\u005foffsets":[0,4]}}'), HEADER, /"data_offsets" twice/],
+  [
+    'a shape named twice',
+    file('{"a":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}}'),
+    HEADER,
+    /names "shape" twice/,
+  ],
+  [
+    'an escaped data_offsets twice',
+    file('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"data\\u005foffsets":[0,4]}}'),
+    HEADER,
+    /"data_offsets" twice/,
+  ],
   ['a metadata key twice', file('{"__metadata__":{"k":"1","k":"2"}}', 0), HEADER, /names "k" twice/],
   // metadata
   ['__metadata__ is text', file('{"__metadata__":"x"}', 0), HEADER, /__metadata__ is not an object/],
@@ -119,9 +134,24 @@ const hostile: readonly Hostile[] = [
   ['a size past every float', only({ shape: '[1e999]' }), TENSOR, /a shape of whole numbers/],
   ['a size past 2^53', only({ shape: '[9007199254740993]' }), TENSOR, /a shape of whole numbers/],
   ['sizes whose product passes 2^53', only({ shape: '[94906267,94906267]' }), TENSOR, /bytes for F32/],
-  ['sizes whose product wraps to 4 bytes in 64 bits', only({ shape: '[4294967297,2147483649,8589934591]' }), TENSOR, /a shape that fits into a file/],
-  ['sizes whose product wraps to 0 in 64 bits', only({ shape: '[4294967296,4294967296]', range: '[0,0]' }, 0), TENSOR, /a shape that fits into a file/],
-  ['200000 large sizes', only({ shape: `[${Array(200_000).fill(Number.MAX_SAFE_INTEGER).join()}]` }), TENSOR, /a shape that fits into a file/],
+  [
+    'sizes whose product wraps to 4 bytes in 64 bits',
+    only({ shape: '[4294967297,2147483649,8589934591]' }),
+    TENSOR,
+    /a shape that fits into a file/,
+  ],
+  [
+    'sizes whose product wraps to 0 in 64 bits',
+    only({ shape: '[4294967296,4294967296]', range: '[0,0]' }, 0),
+    TENSOR,
+    /a shape that fits into a file/,
+  ],
+  [
+    '200000 large sizes',
+    only({ shape: `[${Array(200_000).fill(Number.MAX_SAFE_INTEGER).join()}]` }),
+    TENSOR,
+    /a shape that fits into a file/,
+  ],
   // ranges
   ['no data_offsets', file('{"a":{"dtype":"F32","shape":[1]}}'), TENSOR, /data_offsets of two/],
   ['offsets reversed', only({ range: '[4,0]' }), TENSOR, /data_offsets in order, not \[4, 0\]/],
@@ -135,7 +165,12 @@ const hostile: readonly Hostile[] = [
   ['a range far past the end', only({ range: '[9007199254740987,9007199254740991]' }), TENSOR, /inside the file's 4 data bytes/],
   ['tensors that overlap', two('[0,4]', '[2,6]', 6), TENSOR, /"b": expected a range of its own; it overlaps a/],
   ['the same bytes twice', two('[0,4]', '[0,4]', 4), TENSOR, /overlaps/],
-  ['a tensor inside another', file(`{"a":${entry({ shape: '[2]', range: '[0,8]' })},"b":${entry({ range: '[2,6]' })}}`, 8), TENSOR, /overlaps a/],
+  [
+    'a tensor inside another',
+    file(`{"a":${entry({ shape: '[2]', range: '[0,8]' })},"b":${entry({ range: '[2,6]' })}}`, 8),
+    TENSOR,
+    /overlaps a/,
+  ],
   ['an empty tensor inside another', file(`{"a":${entry()},"b":${entry({ shape: '[0]', range: '[2,2]' })}}`), TENSOR, /overlaps a/],
   ['a hole between tensors', two('[0,4]', '[5,9]', 9), TENSOR, /to start where a ends; 1 bytes lie between/],
   ['data that does not start at 0', only({ range: '[4,8]' }, 8), TENSOR, /to start where the header ends; 4 bytes/],
@@ -169,37 +204,72 @@ describe('what is no readable file', () => {
   test('a folder', () => {
     const path = join(folder, 'folder.safetensors');
     mkdirSync(path);
-    expectRefusal(thrownBy(() => readSafetensors(path)), HEADER, path, /not a regular file/);
+    expectRefusal(
+      thrownBy(() => readSafetensors(path)),
+      HEADER,
+      path,
+      /not a regular file/,
+    );
   });
 
   test('a missing file', () => {
     const path = join(folder, 'missing.safetensors');
-    expectRefusal(thrownBy(() => readSafetensors(path)), 'FILE_NOT_FOUND', path, /no such file/);
+    expectRefusal(
+      thrownBy(() => readSafetensors(path)),
+      'FILE_NOT_FOUND',
+      path,
+      /no such file/,
+    );
   });
 
   test('a path with a NUL in it', () => {
     const path = join(folder, 'nul\0.safetensors');
-    expectRefusal(thrownBy(() => readSafetensors(path)), 'FILE_UNREADABLE', path, /can't be read/);
+    expectRefusal(
+      thrownBy(() => readSafetensors(path)),
+      'FILE_UNREADABLE',
+      path,
+      /can't be read/,
+    );
   });
 
   test.skipIf(!posix || process.getuid?.() === 0)('a file that may not be read', () => {
     const path = save(only({}));
     chmodSync(path, 0);
-    expectRefusal(thrownBy(() => readSafetensors(path)), 'FILE_UNREADABLE', path, /permission denied/);
+    expectRefusal(
+      thrownBy(() => readSafetensors(path)),
+      'FILE_UNREADABLE',
+      path,
+      /permission denied/,
+    );
   });
 
   test.skipIf(!posix)('a link to itself, and a link to nothing', () => {
     const [loop, broken] = [join(folder, 'loop.safetensors'), join(folder, 'broken.safetensors')];
     symlinkSync(loop, loop);
     symlinkSync(join(folder, 'nowhere'), broken);
-    expectRefusal(thrownBy(() => readSafetensors(loop)), 'FILE_UNREADABLE', loop, /can't be read/);
-    expectRefusal(thrownBy(() => readSafetensors(broken)), 'FILE_NOT_FOUND', broken, /no such file/);
+    expectRefusal(
+      thrownBy(() => readSafetensors(loop)),
+      'FILE_UNREADABLE',
+      loop,
+      /can't be read/,
+    );
+    expectRefusal(
+      thrownBy(() => readSafetensors(broken)),
+      'FILE_NOT_FOUND',
+      broken,
+      /no such file/,
+    );
   });
 
   test.skipIf(!posix)('a pipe, which would keep a reader waiting', () => {
     const path = join(folder, 'pipe.safetensors');
     execFileSync('mkfifo', [path]);
-    expectRefusal(thrownBy(() => readSafetensors(path)), HEADER, path, /not a regular file/);
+    expectRefusal(
+      thrownBy(() => readSafetensors(path)),
+      HEADER,
+      path,
+      /not a regular file/,
+    );
   });
 });
 
@@ -250,7 +320,15 @@ describe('an unusual file that is valid', () => {
 });
 
 describe('tensors of a file', () => {
-  const path = save(Buffer.concat([file(`{"a":${entry({ dtype: '"BF16"', shape: '[3,2]', range: '[0,12]' })},"n":${entry({ dtype: '"I32"', range: '[12,16]' })}}`, 0), Buffer.from('0123456789abWXYZ')]));
+  const path = save(
+    Buffer.concat([
+      file(
+        `{"a":${entry({ dtype: '"BF16"', shape: '[3,2]', range: '[0,12]' })},"n":${entry({ dtype: '"I32"', range: '[12,16]' })}}`,
+        0,
+      ),
+      Buffer.from('0123456789abWXYZ'),
+    ]),
+  );
   const read = readSafetensors(path);
   const entryOf = (name: string) => read.tensors.get(name) ?? expect.unreachable(name);
   const range = asComputable(read, entryOf('a'));
@@ -264,7 +342,12 @@ describe('tensors of a file', () => {
   });
 
   test('a dtype that the engine does not compute with', () => {
-    expectRefusal(thrownBy(() => asComputable(read, entryOf('n'))), TENSOR, path, /"n": expected one of F32, F16, BF16, F8_E4M3, not I32/);
+    expectRefusal(
+      thrownBy(() => asComputable(read, entryOf('n'))),
+      TENSOR,
+      path,
+      /"n": expected one of F32, F16, BF16, F8_E4M3, not I32/,
+    );
   });
 
   test('a file cut after it was opened is an error, never zeros', () => {
@@ -273,9 +356,19 @@ describe('tensors of a file', () => {
     const tensor = asComputable(before, before.tensors.get('a') ?? expect.unreachable());
     expect(readTensorBytes(tensor)).toHaveLength(16);
     truncateSync(cut, before.size - 1);
-    expectRefusal(thrownBy(() => readTensorBytes(tensor)), HEADER, cut, /ended at byte/);
+    expectRefusal(
+      thrownBy(() => readTensorBytes(tensor)),
+      HEADER,
+      cut,
+      /ended at byte/,
+    );
     truncateSync(cut, 0);
-    expectRefusal(thrownBy(() => readTensorBytes(tensor)), HEADER, cut, /ended at byte/);
+    expectRefusal(
+      thrownBy(() => readTensorBytes(tensor)),
+      HEADER,
+      cut,
+      /ended at byte/,
+    );
   });
 });
 
@@ -283,7 +376,10 @@ describe('by chance', () => {
   const seed = 20260;
   const name = fc.oneof(
     { weight: 5, arbitrary: fc.string({ unit: 'binary', maxLength: 12 }) },
-    { weight: 1, arbitrary: fc.constantFrom('__proto__', 'constructor', 'toString', '', '0', '10', '2', '\ud800', '"', '\\', 'a.b[0:1]') },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom('__proto__', 'constructor', 'toString', '', '0', '10', '2', '\ud800', '"', '\\', 'a.b[0:1]'),
+    },
   );
   const tensor = fc.record({
     name: name.filter((text) => text !== '__metadata__'),
@@ -358,7 +454,9 @@ describe('by chance', () => {
     expect(size).toBe(bytes.length);
     expect(dataOffset).toBe(8 + Number(bytes.readBigUInt64LE()));
     let end = dataOffset;
-    for (const { shape, dtype, offset, length } of [...tensors.values()].toSorted((a, b) => a.offset - b.offset || a.length - b.length)) {
+    for (const { shape, dtype, offset, length } of [...tensors.values()].toSorted(
+      (a, b) => a.offset - b.offset || a.length - b.length,
+    )) {
       expect(offset).toBe(end);
       expect(shape.reduce((product, side) => product * side, 1) * (BITS[dtype] ?? Number.NaN)).toBe(8 * length);
       end += length;

@@ -11,7 +11,6 @@ const codes16 = Uint16Array.from({ length: 65536 }, (_, code) => code);
 const codes8 = Uint8Array.from({ length: 256 }, (_, code) => code);
 const bytesOf = (values: Uint16Array): Uint8Array => new Uint8Array(values.buffer);
 
-
 describe('known values', () => {
   test.each<[Dtype, number, number]>([
     ['F16', 0x0000, 0],

@@ -33,11 +33,14 @@ describe('SafetensorsWriter', () => {
     ]);
   });
 
-  test.each(Array.from({ length: 8 }, (_, i) => 'n'.repeat(i + 1)))('the data starts at a multiple of 8, with the name %s', (name) => {
-    const path = join(freshFolder(), 'x.safetensors');
-    writeSafetensors(path, [{ ...A, name, bytes: ONES }]);
-    expect(readSafetensors(path).dataOffset % 8).toBe(0);
-  });
+  test.each(Array.from({ length: 8 }, (_, i) => 'n'.repeat(i + 1)))(
+    'the data starts at a multiple of 8, with the name %s',
+    (name) => {
+      const path = join(freshFolder(), 'x.safetensors');
+      writeSafetensors(path, [{ ...A, name, bytes: ONES }]);
+      expect(readSafetensors(path).dataOffset % 8).toBe(0);
+    },
+  );
 
   test('until it is finished there is no file, and its temporary is beside the target', () => {
     const folder = freshFolder();
@@ -95,7 +98,11 @@ describe('SafetensorsWriter', () => {
     ['writing after the finish', closed('finish'), /is closed/],
     ['writing after an abort', closed('abort'), /is closed/],
     ['a name that stands twice', () => new SafetensorsWriter(join(freshFolder(), 'x'), [A, A]), /"a" stands twice/],
-    ['a tensor called __metadata__', () => new SafetensorsWriter(join(freshFolder(), 'x'), [{ ...A, name: '__metadata__' }]), /__metadata__/],
+    [
+      'a tensor called __metadata__',
+      () => new SafetensorsWriter(join(freshFolder(), 'x'), [{ ...A, name: '__metadata__' }]),
+      /__metadata__/,
+    ],
   ])('refuses %s', (_name, action, says) => {
     const error = thrownBy(action);
     expect(error.code).toBe('INTERNAL');
@@ -115,13 +122,23 @@ describe('SafetensorsWriter', () => {
     const path = join(folder, 'x.safetensors');
     mkdirSync(join(path, 'full'), { recursive: true });
     const writer = new SafetensorsWriter(path, [A]);
-    expectRefusal(thrownBy(() => writer.finish()), 'FILE_WRITE_FAILED', path, /can't be written/);
+    expectRefusal(
+      thrownBy(() => writer.finish()),
+      'FILE_WRITE_FAILED',
+      path,
+      /can't be written/,
+    );
     expect(readdirSync(folder)).toEqual(['x.safetensors']);
   });
 
   test('a folder that does not exist', () => {
     const path = join(root, 'nowhere', 'x.safetensors');
-    expectRefusal(thrownBy(() => new SafetensorsWriter(path, [A])), 'FILE_NOT_FOUND', path, /no such file or folder/);
+    expectRefusal(
+      thrownBy(() => new SafetensorsWriter(path, [A])),
+      'FILE_NOT_FOUND',
+      path,
+      /no such file or folder/,
+    );
   });
 
   test("another writer's temporary is neither taken over nor removed", () => {
@@ -129,7 +146,12 @@ describe('SafetensorsWriter', () => {
     const path = join(folder, 'x.safetensors');
     const temporary = join(folder, 'theirs');
     writeFileSync(temporary, 'theirs');
-    expectRefusal(thrownBy(() => new SafetensorsWriter(path, [A], {}, temporary)), 'FILE_WRITE_FAILED', path, /can't be written/);
+    expectRefusal(
+      thrownBy(() => new SafetensorsWriter(path, [A], {}, temporary)),
+      'FILE_WRITE_FAILED',
+      path,
+      /can't be written/,
+    );
     expect(readFileSync(temporary, 'utf8')).toBe('theirs');
     expect(temporaryPath(path)).not.toBe(temporaryPath(path));
   });

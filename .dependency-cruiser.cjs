@@ -1,0 +1,62 @@
+/**
+ * Imports run one way. Each folder of main/ may import itself, what is listed for it, and packages; a door
+ * to a native library is the only file that may import it.
+ */
+const layers = {
+  contract: [],
+  weights: ['contract'],
+  imaging: ['contract'],
+  onnx: ['contract'],
+  lora: ['contract', 'weights'],
+  offload: ['contract', 'onnx'],
+  networks: ['contract', 'weights', 'lora', 'onnx', 'offload'],
+  pipelines: ['contract', 'weights', 'imaging', 'onnx', 'lora', 'offload', 'networks'],
+};
+
+const doors = {
+  'onnxruntime-node': '^main/onnx/runtime[.]ts$',
+  sharp: '^main/imaging/decode[.]ts$|^build/|^test/',
+  'better-sqlite3': '^main/library/|^test/',
+  electron: '^main/(index[.]ts|shell/)|^preload/|^test/',
+};
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    ...Object.entries(layers).map(([layer, allowed]) => ({
+      name: `layer-${layer}`,
+      severity: 'error',
+      from: { path: `^main/${layer}/` },
+      to: { path: '^(main|renderer|preload|test|build)/', pathNot: `^main/(${[layer, ...allowed].join('|')})/` },
+    })),
+    {
+      name: 'cli-through-pipelines',
+      comment: 'Entries reach the engine through pipelines, not past them.',
+      severity: 'error',
+      from: { path: '^main/(cli/|cli[.]ts|engine[.]ts)' },
+      to: { path: '^main/(networks|onnx|offload|lora|shell)/' },
+    },
+    {
+      name: 'renderer-knows-the-contract-alone',
+      severity: 'error',
+      from: { path: '^renderer/' },
+      to: { path: '^main/', pathNot: '^main/contract/' },
+    },
+    ...Object.entries(doors).map(([library, door]) => ({
+      name: `door-${library}`,
+      severity: 'error',
+      from: { path: '^(main|preload|renderer|build|test)/', pathNot: door },
+      to: { path: `^node_modules/${library}/` },
+    })),
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.js', '.json', '.svelte'],
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
+  },
+};

@@ -1,0 +1,17 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'electron-vite';
+
+export default defineConfig({
+  main: {
+    build: { rolldownOptions: { input: { index: 'main/index.ts' } } },
+  },
+  preload: {
+    // A sandboxed preload can't be an ES module.
+    build: { rolldownOptions: { input: { index: 'preload/index.ts' }, output: { format: 'cjs', entryFileNames: '[name].cjs' } } },
+  },
+  renderer: {
+    root: 'renderer',
+    plugins: [svelte()],
+    build: { minify: true, rolldownOptions: { input: { index: 'renderer/index.html' } } },
+  },
+});

@@ -1,0 +1,38 @@
+import { dirname, relative, sep } from 'node:path';
+import type { TensorRange } from '../contract/tensor.ts';
+import type { ElementType, TensorProto } from './proto.ts';
+
+/** A weight as an initializer whose values stay where they are: in a file, from an offset on. */
+export function externalTensor(name: string, type: ElementType, range: TensorRange, folder: string): TensorProto {
+  return {
+    name,
+    dims: range.shape,
+    dataType: type,
+    dataLocation: 1,
+    externalData: [
+      { key: 'location', value: relative(folder, range.file).split(sep).join('/') },
+      { key: 'offset', value: String(range.offset) },
+      { key: 'length', value: String(range.length) },
+    ],
+  };
+}
+
+/** Tells ranges apart by their bytes. */
+export function placeOf({ file, offset, length }: TensorRange): string {
+  return `${file}:${offset}:${length}`;
+}
+
+/** The deepest folder that holds all files; external data may not be named by absolute paths. */
+export function commonFolder(files: readonly string[]): string | undefined {
+  const [first, ...others] = new Set(files.map((file) => dirname(file)));
+  if (first === undefined) return undefined;
+  return others.reduce((common, folder) => {
+    let shared = common;
+    while (folder !== shared && !folder.startsWith(shared.endsWith(sep) ? shared : shared + sep)) {
+      const parent = dirname(shared);
+      if (parent === shared) throw new RangeError('the shards of one model lie on different drives');
+      shared = parent;
+    }
+    return shared;
+  }, first);
+}
