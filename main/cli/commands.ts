@@ -101,11 +101,20 @@ export async function demo(context: CommandContext, options: DemoOptions): Promi
   }
 }
 
-/** @returns false if one of the files is not known */
-export function identifyFiles(context: CommandContext, files: readonly string[]): boolean {
-  const identities = files.map(identify);
-  for (const identity of identities) context.report.result(identityWords(identity), { type: 'identity', ...identity });
-  return identities.every(({ network }) => network !== undefined);
+/** One bad file doesn't keep the others from being told. @returns false if one is bad or not known */
+export function identifyFiles({ report }: CommandContext, files: readonly string[]): boolean {
+  let allKnown = true;
+  for (const file of files) {
+    try {
+      const identity = identify(file);
+      report.result(identityWords(identity), { type: 'identity', ...identity });
+      allKnown &&= identity.network !== undefined;
+    } catch (error) {
+      report.error(I2lError.from(error));
+      allKnown = false;
+    }
+  }
+  return allKnown;
 }
 
 export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'>;

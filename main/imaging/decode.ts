@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { Pixels } from './resample.ts';
@@ -38,11 +38,15 @@ export async function decodeImage(file: string): Promise<DecodedImage> {
   const metadata = await readMetadata(file, image);
   checkSize(file, metadata);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { file, sha256, pixels: await toRgb(file, image), notes: describe(metadata) };
+  const { pixels, transparent } = await toRgb(file, image);
+  return { file, sha256, pixels, notes: describe(metadata, transparent) };
 }
 
 function readBytes(file: string): Buffer {
   try {
+    const kind = statSync(file);
+    // Opening a pipe waits for its writer.
+    if (!kind.isFile() && !kind.isDirectory()) throw new Error('it is not a regular file');
     return readFileSync(file);
   } catch (error) {
     throw fileError(file, 'read', error);
@@ -72,7 +76,13 @@ function checkSize(file: string, { width, height }: Metadata): void {
   }
 }
 
-async function toRgb(file: string, image: Sharp): Promise<Pixels<Uint8Array>> {
+interface Flattened {
+  readonly pixels: Pixels<Uint8Array>;
+  /** Whether any pixel was: many images have an alpha channel and no use for it. */
+  readonly transparent: boolean;
+}
+
+async function toRgb(file: string, image: Sharp): Promise<Flattened> {
   try {
     const { data, info } = await image
       .autoOrient()
@@ -80,7 +90,8 @@ async function toRgb(file: string, image: Sharp): Promise<Pixels<Uint8Array>> {
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
     const { width, height, channels } = info;
-    return { data: flattenToRgb(data, channels), width, height, channels: 3 };
+    const { rgb, transparent } = flattenToRgb(data, channels);
+    return { pixels: { data: rgb, width, height, channels: 3 }, transparent };
   } catch (error) {
     throw invalid(file, `it is damaged or cut off (${firstLine(error)})`, error);
   }
@@ -90,29 +101,31 @@ async function toRgb(file: string, image: Sharp): Promise<Pixels<Uint8Array>> {
  * Any of grey, grey + alpha, RGB, RGB + alpha to RGB on white. sharp has a flatten, which truncates:
  * a third of its values are one too dark.
  */
-function flattenToRgb(data: Uint8Array, channels: number): Uint8Array {
-  if (channels === 3) return data;
+function flattenToRgb(data: Uint8Array, channels: number): { rgb: Uint8Array; transparent: boolean } {
+  if (channels === 3) return { rgb: data, transparent: false };
   const colours = channels < 3 ? 1 : 3;
   const hasAlpha = channels > colours;
   const pixels = data.length / channels;
   const rgb = new Uint8Array(pixels * 3);
+  let transparent = false;
   for (let i = 0; i < pixels; i++) {
     const alpha = hasAlpha ? (data[i * channels + colours] as number) : 255;
+    transparent ||= alpha < 255;
     for (let channel = 0; channel < 3; channel++) {
       const value = data[i * channels + (colours === 1 ? 0 : channel)] as number;
       rgb[i * 3 + channel] = Math.round((value * alpha + 255 * (255 - alpha)) / 255);
     }
   }
-  return rgb;
+  return { rgb, transparent };
 }
 
-function describe(metadata: Metadata): string[] {
+function describe(metadata: Metadata, transparent: boolean): string[] {
   const { width, height } = metadata;
   const aspect = Math.max(width, height) / Math.min(width, height);
   const notes = [
     (metadata.orientation ?? 1) > 1 && 'turned upright by its EXIF orientation',
     (metadata.pages ?? 1) > 1 && `animated: only the first of ${metadata.pages} frames is used`,
-    metadata.hasAlpha && 'transparency laid on white',
+    transparent && 'transparency laid on white',
     metadata.space === 'cmyk' && 'CMYK colours converted to sRGB',
     metadata.icc && metadata.space !== 'cmyk' && 'colour profile converted to sRGB',
     (metadata.depth === 'ushort' || metadata.depth === 'float') && 'reduced to 8 bits a channel',

@@ -8,7 +8,7 @@ import type { TensorRange } from '../contract/tensor.ts';
 import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
 import type { Port, Stage } from '../offload/stage.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
-import { countBlocks, parseConfig, type EncoderStages, type Network } from './network.ts';
+import { countBlocks, parseConfig, told, type EncoderStages, type Network } from './network.ts';
 import { linear, norm, type Linear, type Norm, type Scope } from './scope.ts';
 
 export const dinov3Config = z.object({
@@ -117,17 +117,17 @@ function sizes(checkpoint: Checkpoint): Partial<Dinov3Config> | undefined {
 
 function fromJson(value: unknown): Partial<Dinov3Config> {
   const config = parseConfig(json, value);
-  return {
+  return told<Dinov3Config>({
+    layers: config.num_hidden_layers,
+    width: config.hidden_size,
     heads: config.num_attention_heads,
+    mlpWidth: config.intermediate_size,
+    patch: config.patch_size,
     imageSize: config.image_size,
+    registers: config.num_register_tokens,
     ropeTheta: config.rope_theta,
     epsilon: config.layer_norm_eps,
-    ...(config.hidden_size === undefined ? {} : { width: config.hidden_size }),
-    ...(config.num_hidden_layers === undefined ? {} : { layers: config.num_hidden_layers }),
-    ...(config.intermediate_size === undefined ? {} : { mlpWidth: config.intermediate_size }),
-    ...(config.patch_size === undefined ? {} : { patch: config.patch_size }),
-    ...(config.num_register_tokens === undefined ? {} : { registers: config.num_register_tokens }),
-  };
+  });
 }
 
 export const dinov3: Network<Dinov3Config> = {

@@ -9,7 +9,7 @@ import { qwenImage, targetBlocks, TARGETS, zImage, type Target, type TargetBlock
 import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
 import type { Stage } from '../offload/stage.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
-import { countBlocks, parseConfig, type Network } from './network.ts';
+import { countBlocks, parseConfig, told, type Network } from './network.ts';
 import type { Scope } from './scope.ts';
 
 export const i2lConfig = z.object({
@@ -93,8 +93,8 @@ function read(scope: Scope, config: I2lConfig): readonly BlockWeights[] {
 }
 
 /** The rank is in no shape: shapes hold its product with the target's widths. */
-function sizes(checkpoint: Checkpoint, told: Partial<I2lConfig>): Partial<I2lConfig> | undefined {
-  const rank = told.rank ?? 4;
+function sizes(checkpoint: Checkpoint, json: Partial<I2lConfig>): Partial<I2lConfig> | undefined {
+  const rank = json.rank ?? 4;
   const prefix = checkpoint.has('layers_lora.blocks.0.layers.0.proj_a.proj_in.weight') ? 'layers_lora.' : '';
   const rows = (key: string): number => (checkpoint.entry(`${prefix}${key}.proj_out.weight`)?.shape[0] ?? 0) / rank;
   const count = (of: string): number => countBlocks(checkpoint, (i) => `${of}blocks.${i}.layers.0.proj_a.proj_in.weight`);
@@ -124,10 +124,7 @@ export const i2l: Network<I2lConfig> = {
   published,
   sizes,
   schema: i2lConfig,
-  fromJson: (value) => {
-    const { rank } = parseConfig(json, value);
-    return rank === undefined ? {} : { rank };
-  },
+  fromJson: (value) => told<I2lConfig>(parseConfig(json, value)),
   read,
 };
 

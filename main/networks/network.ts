@@ -55,11 +55,11 @@ export function recognise<Config extends object>(
   for (const [publishedId, config] of Object.entries(network.published)) {
     if (fingerprint === fingerprintOf(layoutOf(network, config))) return { publishedId, config };
   }
-  const told = configPath === undefined ? {} : network.fromJson(readJson(configPath));
-  const sizes = network.sizes(checkpoint, told);
+  const fromJson = configPath === undefined ? {} : network.fromJson(readJson(configPath));
+  const sizes = network.sizes(checkpoint, fromJson);
   if (!sizes) throw unrecognised(network, checkpoint);
   for (const [key, size] of Object.entries(sizes)) {
-    const other = (told as Record<string, unknown>)[key];
+    const other = (fromJson as Record<string, unknown>)[key];
     if (size !== undefined && other !== undefined && other !== size) {
       throw configError(
         configPath ?? checkpoint.path,
@@ -67,7 +67,7 @@ export function recognise<Config extends object>(
       );
     }
   }
-  const parsed = network.schema.safeParse({ ...told, ...sizes });
+  const parsed = network.schema.safeParse({ ...fromJson, ...sizes });
   if (!parsed.success) {
     const missing = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ');
     throw configError(
@@ -118,6 +118,11 @@ export function parseConfig<T>(schema: z.ZodType<T>, json: unknown): T {
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw configError('config.json', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not usable'}`);
+}
+
+/** Only what is told: a size that a config.json leaves out comes from the tensors. */
+export function told<Config>(sizes: { readonly [Key in keyof Config]?: Config[Key] | undefined }): Partial<Config> {
+  return Object.fromEntries(Object.entries(sizes).filter(([, size]) => size !== undefined)) as Partial<Config>;
 }
 
 function configError(file: string, why: string): I2lError {

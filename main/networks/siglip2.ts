@@ -8,7 +8,7 @@ import { rowsOf, type TensorRange } from '../contract/tensor.ts';
 import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
 import type { Port, Stage } from '../offload/stage.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
-import { countBlocks, gridSide, parseConfig, type EncoderStages, type Network } from './network.ts';
+import { countBlocks, gridSide, parseConfig, told, type EncoderStages, type Network } from './network.ts';
 import { linear, norm, type Linear, type Norm, type Scope } from './scope.ts';
 
 export const siglip2Config = z.object({
@@ -120,15 +120,15 @@ function sizes(checkpoint: Checkpoint): Partial<Siglip2Config> | undefined {
 
 function fromJson(value: unknown): Partial<Siglip2Config> {
   const config = parseConfig(json, value);
-  return {
+  return told<Siglip2Config>({
+    layers: config.num_hidden_layers,
+    width: config.hidden_size,
     heads: config.num_attention_heads,
+    mlpWidth: config.intermediate_size,
+    patch: config.patch_size,
+    imageSize: config.image_size,
     epsilon: config.layer_norm_eps,
-    ...(config.hidden_size === undefined ? {} : { width: config.hidden_size }),
-    ...(config.num_hidden_layers === undefined ? {} : { layers: config.num_hidden_layers }),
-    ...(config.intermediate_size === undefined ? {} : { mlpWidth: config.intermediate_size }),
-    ...(config.image_size === undefined ? {} : { imageSize: config.image_size }),
-    ...(config.patch_size === undefined ? {} : { patch: config.patch_size }),
-  };
+  });
 }
 
 export const siglip2: Network<Siglip2Config> = {

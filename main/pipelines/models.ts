@@ -1,8 +1,8 @@
 import { I2lError } from '../contract/errors.ts';
 import { dinov3, dinov3Stages } from '../networks/dinov3.ts';
 import { expertTarget, i2l, i2lStages, type I2lConfig, type LoraDtype } from '../networks/i2l.ts';
-import { recognise, type EncoderStages } from '../networks/network.ts';
-import { CheckpointScope } from '../networks/scope.ts';
+import { recognise, type EncoderStages, type Network } from '../networks/network.ts';
+import { CheckpointScope, type Scope } from '../networks/scope.ts';
 import { siglip2, siglip2Stages } from '../networks/siglip2.ts';
 import type { Target } from '../lora/targets.ts';
 import type { Stage } from '../offload/stage.ts';
@@ -21,23 +21,24 @@ export interface OpenEncoder extends EncoderStages {
 
 /** The two encoders whose outputs, joined, are what an expert reads. */
 export function openEncoders(models: string): readonly [OpenEncoder, OpenEncoder] {
-  return [openSiglip2(models), openDinov3(models)];
+  return [
+    openEncoder(models, 'siglip2-g384', 'siglip2', siglip2, siglip2Stages),
+    openEncoder(models, 'dinov3-7b', 'dinov3', dinov3, dinov3Stages),
+  ];
 }
 
-function openSiglip2(models: string): OpenEncoder {
-  const { path, configPath } = locateModel(models, 'siglip2-g384');
+function openEncoder<Config extends object>(
+  models: string,
+  id: string,
+  name: OpenEncoder['name'],
+  network: Network<Config>,
+  stagesOf: (scope: Scope, config: Config) => EncoderStages,
+): OpenEncoder {
+  const { path, configPath } = locateModel(models, id);
   const checkpoint = Checkpoint.open(path);
-  const { config, publishedId } = recognise(siglip2, checkpoint, configPath);
-  const stages = siglip2Stages(new CheckpointScope(checkpoint), config);
-  return { ...stages, name: 'siglip2', id: publishedId ?? 'siglip2', ...identityOf(checkpoint) };
-}
-
-function openDinov3(models: string): OpenEncoder {
-  const { path, configPath } = locateModel(models, 'dinov3-7b');
-  const checkpoint = Checkpoint.open(path);
-  const { config, publishedId } = recognise(dinov3, checkpoint, configPath);
-  const stages = dinov3Stages(new CheckpointScope(checkpoint), config);
-  return { ...stages, name: 'dinov3', id: publishedId ?? 'dinov3', ...identityOf(checkpoint) };
+  const { config, publishedId } = recognise(network, checkpoint, configPath);
+  const stages = stagesOf(new CheckpointScope(checkpoint), config);
+  return { ...stages, name, id: publishedId ?? name, ...identityOf(checkpoint) };
 }
 
 export interface OpenExpert {

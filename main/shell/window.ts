@@ -1,6 +1,6 @@
 import { BrowserWindow, shell, type BrowserWindowConstructorOptions } from 'electron';
 
-/** What the renderer may do: nothing of the system's. Asserted by test/unit/window.test.ts. */
+/** What the renderer may do: nothing of the system's. Asserted by test/shell/window.test.ts. */
 export function windowOptions(preload: string): BrowserWindowConstructorOptions {
   return {
     width: 1280,

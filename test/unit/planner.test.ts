@@ -1,0 +1,215 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { planNetwork, type NetworkPlan, type PlanRequest } from '../../main/offload/planner.ts';
+import { mergeRanges, type ReadRequest } from '../../main/offload/reader.ts';
+import type { StageCost } from '../../main/offload/stage.ts';
+import { thrownBy } from './errors.ts';
+
+const MIB = 2 ** 20;
+const RUNS = { seed: 11, numRuns: 1000 };
+
+interface Sizes {
+  readonly weights: readonly number[];
+  readonly live?: StageCost['live'];
+  readonly stateBytes?: number;
+  readonly results?: StageCost['results'];
+  readonly flops?: StageCost['flops'];
+}
+
+const NOTHING = { fixed: 0, perImage: 0 };
+
+function stage(id: string, { weights, live = [], stateBytes = 0, results = NOTHING, flops = NOTHING }: Sizes): StageCost {
+  const ranges = weights.map((length, i) => ({ name: `${id}.${i}`, dtype: 'BF16' as const, shape: [length / 2], file: 'x', offset: 0, length }));
+  return { id, weights: ranges, flops, live, stateBytes, results };
+}
+
+const weightBytes = (costs: readonly StageCost[]): number => costs.flatMap(({ weights }) => weights).reduce((sum, { length }) => sum + length, 0);
+
+/** The least that a stage by itself takes with so many images a run. */
+function alone(request: PlanRequest, cost: StageCost, count: number): number {
+  const live = Math.max(0, ...cost.live.map(({ fixed, perImage }) => fixed + perImage * count));
+  return request.baseline + weightBytes([cost]) + live + cost.stateBytes * request.images;
+}
+
+// Sizes from bytes to past what stages are joined for, so that every rule of the planner matters somewhere.
+const size = fc.oneof(fc.nat(1000), fc.nat(8 * MIB), fc.nat(100 * MIB));
+const amount = fc.record({ fixed: size, perImage: size });
+const request: fc.Arbitrary<PlanRequest> = fc.record({
+  network: fc.constant('net'),
+  costs: fc
+    .array(fc.record({ weights: fc.array(size, { maxLength: 4 }), live: fc.array(amount, { maxLength: 5 }), stateBytes: fc.nat(MIB), results: amount, flops: amount }), {
+      minLength: 1,
+      maxLength: 12,
+    })
+    .map((stages) => stages.map((sizes, i) => stage(`stage ${i}`, sizes))),
+  images: fc.integer({ min: 1, max: 30 }),
+  budget: fc.oneof(fc.nat(400 * MIB), fc.nat(4000 * MIB)),
+  baseline: fc.nat(100 * MIB),
+  wholeBatch: fc.boolean(),
+});
+
+/** A plan within the budget that was asked for, or within the smallest one that its refusal names. */
+function planOrSmallest(asked: PlanRequest): { plan: NetworkPlan; given: PlanRequest } {
+  try {
+    return { plan: planNetwork(asked), given: asked };
+  } catch {
+    const error = thrownBy(() => planNetwork(asked));
+    expect(error.code).toBe('MEMORY_BUDGET');
+    const given = { ...asked, budget: Number(error.fields['smallest']) };
+    return { plan: planNetwork(given), given };
+  }
+}
+
+const holds = (check: (plan: NetworkPlan, given: PlanRequest) => void): void =>
+  fc.assert(
+    fc.property(request, (asked) => {
+      const { plan, given } = planOrSmallest(asked);
+      check(plan, given);
+    }),
+    RUNS,
+  );
+
+describe('any plan', () => {
+  test('stays within its budget, group by group', () =>
+    holds((plan, given) => {
+      for (const group of plan.groups) expect(group.peakBytes).toBeLessThanOrEqual(given.budget);
+      expect(plan.peakBytes).toBe(Math.max(...plan.groups.map(({ peakBytes }) => peakBytes)));
+    }));
+
+  test('has every stage once, in order', () =>
+    holds((plan, { costs }) => {
+      const order = plan.groups.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i));
+      expect(order).toEqual(costs.map((_, i) => i));
+      expect(plan.groups.every(({ count }) => count > 0)).toBe(true);
+    }));
+
+  test('counts all weights and all operations', () =>
+    holds((plan, { costs, images }) => {
+      expect(plan.weightBytes).toBe(weightBytes(costs));
+      for (const { first, count, weightBytes: bytes } of plan.groups) expect(bytes).toBe(weightBytes(costs.slice(first, first + count)));
+      expect(plan.flops).toBe(costs.reduce((sum, { flops }) => sum + flops.fixed + flops.perImage * images, 0));
+    }));
+
+  test('never promises a group less than its largest stage takes', () =>
+    holds((plan, given) => {
+      for (const { first, count, peakBytes } of plan.groups) {
+        const members = given.costs.slice(first, first + count);
+        const least = Math.max(...members.map((cost) => alone(given, cost, plan.imagesPerRun)));
+        if (count === 1) expect(peakBytes).toBe(least);
+        else expect(peakBytes).toBeGreaterThanOrEqual(least);
+      }
+    }));
+
+  test('runs as many images at once as fit, at most 8; a whole batch if it must', () =>
+    holds((plan, given) => {
+      const most = given.wholeBatch ? given.images : Math.min(8, given.images);
+      expect(plan.imagesPerRun).toBeGreaterThanOrEqual(given.wholeBatch ? given.images : 1);
+      expect(plan.imagesPerRun).toBeLessThanOrEqual(most);
+      if (plan.imagesPerRun < most) {
+        const more = Math.max(...given.costs.map((cost) => alone(given, cost, plan.imagesPerRun + 1)));
+        expect(more).toBeGreaterThan(given.budget);
+      }
+    }));
+
+  test('joins small stages only', () =>
+    holds((plan) => {
+      for (const { count, weightBytes: bytes } of plan.groups) if (count > 1) expect(bytes).toBeLessThanOrEqual(64 * MIB);
+    }));
+
+  test('is the same for the same input, which stays as it was', () =>
+    holds((plan, given) => {
+      const copy = structuredClone(given);
+      expect(planNetwork(given)).toEqual(plan);
+      expect(given).toEqual(copy);
+    }));
+});
+
+test('a refused budget names the smallest that works, to the byte and in whole MiB', () => {
+  let refused = 0;
+  const property = fc.property(request, (asked) => {
+    const { given } = planOrSmallest(asked);
+    if (given === asked) return;
+    refused++;
+    const error = thrownBy(() => planNetwork(asked));
+    expect(given.budget).toBeGreaterThan(asked.budget);
+    expect(asked.costs.map(({ id }) => id)).toContain(error.fields['stage']);
+    expect(thrownBy(() => planNetwork({ ...asked, budget: given.budget - 1 })).fields).toMatchObject({ smallest: given.budget });
+    const advice = Number(/--memory (\d+)MiB/.exec(error.message)?.[1]);
+    expect(planNetwork({ ...asked, budget: advice * MIB }).peakBytes).toBeLessThanOrEqual(advice * MIB);
+  });
+  fc.assert(property, RUNS);
+  expect(refused).toBeGreaterThan(RUNS.numRuns / 10);
+});
+
+describe('by example', () => {
+  const small = (id: string): StageCost => stage(id, { weights: [10 * MIB], live: [{ fixed: 0, perImage: MIB }], stateBytes: 1000 });
+  const base: PlanRequest = { network: 'net', costs: ['a', 'b', 'c'].map(small), images: 10, budget: 1000 * MIB, baseline: 0, wholeBatch: false };
+  const shape = (plan: NetworkPlan): number[] => plan.groups.map(({ count }) => count);
+
+  test('small stages share a run, with 8 images at most', () => {
+    expect(planNetwork(base)).toMatchObject({ imagesPerRun: 8, groups: [{ first: 0, count: 3 }] });
+  });
+
+  test('a large stage runs by itself, and parts those around it', () => {
+    const costs = [small('a'), stage('large', { weights: [200 * MIB] }), small('b'), small('c')];
+    expect(shape(planNetwork({ ...base, costs }))).toEqual([1, 1, 2]);
+  });
+
+  test('a tight budget runs fewer images, then no joined stages', () => {
+    const one = 10 * MIB + MIB + 10_000;
+    expect(planNetwork({ ...base, budget: one + 2 * MIB })).toMatchObject({ imagesPerRun: 3 });
+    expect(shape(planNetwork({ ...base, budget: one }))).toEqual([1, 1, 1]);
+  });
+
+  test('results of joined stages add up', () => {
+    const costs = ['a', 'b'].map((id) => stage(id, { weights: [], live: [{ fixed: 20, perImage: 0 }], results: { fixed: 7, perImage: 1 } }));
+    expect(planNetwork({ ...base, costs, images: 2 })).toMatchObject({ peakBytes: 20 + 7 + 2, groups: [{ count: 2 }] });
+    expect(shape(planNetwork({ ...base, costs, images: 2, budget: 28 }))).toEqual([1, 1]);
+  });
+
+  test('a whole batch is never split', () => {
+    expect(planNetwork({ ...base, wholeBatch: true }).imagesPerRun).toBe(10);
+    const error = thrownBy(() => planNetwork({ ...base, wholeBatch: true, budget: 15 * MIB }));
+    expect(error.fields).toMatchObject({ network: 'net', stage: 'a', smallest: 20 * MIB + 10_000, budget: 15 * MIB });
+  });
+});
+
+describe('mergeRanges', () => {
+  const range = fc.record({ file: fc.constantFrom('a', 'b', 'c'), offset: fc.nat(60), length: fc.nat(12) });
+  const bytesOf = (ranges: readonly ReadRequest[]): string[] =>
+    ranges.flatMap(({ file, offset, length }) => Array.from({ length }, (_, i) => `${file}${offset + i}`));
+  const end = ({ offset, length }: ReadRequest): number => offset + length;
+
+  test('reads the bytes that were asked for, and no others', () => {
+    const property = fc.property(fc.array(range, { maxLength: 20 }), (ranges) => {
+      expect(bytesOf(mergeRanges(ranges)).sort()).toEqual(bytesOf(ranges).sort());
+    });
+    fc.assert(property, RUNS);
+  });
+
+  test('leaves no neighbours apart, bridges no gap, and goes by place', () => {
+    /** Runs of used and free bytes in each file, in any order. */
+    const disjoint = fc
+      .array(fc.tuple(fc.constantFrom('a', 'b'), fc.constantFrom(0, 0, 5), fc.integer({ min: 1, max: 9 })), { maxLength: 20 })
+      .chain((runs) => {
+        const at: Record<string, number> = { a: 0, b: 0 };
+        const ranges = runs.map(([file, gap, length]) => {
+          const offset = (at[file] ?? 0) + gap;
+          at[file] = offset + length;
+          return { file, offset, length };
+        });
+        return fc.shuffledSubarray(ranges);
+      });
+    const property = fc.property(disjoint, (ranges) => {
+      const before = structuredClone(ranges);
+      const merged = mergeRanges(ranges);
+      expect(ranges).toEqual(before);
+      expect(new Set(bytesOf(merged))).toEqual(new Set(bytesOf(ranges)));
+      for (const [i, next] of merged.entries()) {
+        const last = merged[i - 1];
+        if (last) expect(last.file < next.file || (last.file === next.file && end(last) < next.offset)).toBe(true);
+      }
+    });
+    fc.assert(property, RUNS);
+  });
+});
