@@ -29,7 +29,7 @@ export default ts.config(
       'no-console': 'error',
     },
   },
-  { files: ['build/**', 'test/bench/**'], rules: { 'no-console': 'off' } },
+  { files: ['build/**', 'test/**'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**'],
     rules: {

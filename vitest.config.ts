@@ -5,5 +5,6 @@ export default defineConfig({
     include: ['test/{unit,contract,parity,shell,cli,chaos}/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

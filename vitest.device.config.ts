@@ -10,6 +10,7 @@ export default defineConfig({
     include: ['test/device/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 120_000,
+    hookTimeout: 120_000,
     env: driver === '' ? {} : { VK_ICD_FILENAMES: driver },
   },
 });

@@ -38,7 +38,7 @@ export async function decodeImage(file: string): Promise<DecodedImage> {
   const metadata = await readMetadata(file, image);
   checkSize(file, metadata);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  const { pixels, transparent } = await toRgb(file, image);
+  const { pixels, transparent } = await toRgb(file, toSrgb(image, metadata));
   return { file, sha256, pixels, notes: describe(metadata, transparent) };
 }
 
@@ -76,6 +76,12 @@ function checkSize(file: string, { width, height }: Metadata): void {
   }
 }
 
+/** sharp brings a profile's colours to sRGB by itself, except those of 16-bit images: they come as Display P3. */
+function toSrgb(image: Sharp, { icc, space }: Metadata): Sharp {
+  const upright = image.autoOrient().toColourspace('srgb');
+  return icc && space === 'rgb16' ? upright.withIccProfile('srgb', { attach: false }) : upright;
+}
+
 interface Flattened {
   readonly pixels: Pixels<Uint8Array>;
   /** Whether any pixel was: many images have an alpha channel and no use for it. */
@@ -84,11 +90,7 @@ interface Flattened {
 
 async function toRgb(file: string, image: Sharp): Promise<Flattened> {
   try {
-    const { data, info } = await image
-      .autoOrient()
-      .toColourspace('srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
+    const { data, info } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
     const { width, height, channels } = info;
     const { rgb, transparent } = flattenToRgb(data, channels);
     return { pixels: { data: rgb, width, height, channels: 3 }, transparent };

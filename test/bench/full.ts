@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
@@ -13,8 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Job, JobResult } from '../../main/contract/job.ts';
-import { runInEngine } from '../../main/engine-process.ts';
+import type { JobResult } from '../../main/contract/job.ts';
 import { dinov3 } from '../../main/networks/dinov3.ts';
 import { i2l } from '../../main/networks/i2l.ts';
 import { layoutOf, type Network } from '../../main/networks/network.ts';
@@ -25,7 +26,7 @@ import { float32Bytes } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { collectImages } from '../../main/cli/arguments.ts';
 import { bestGemm } from './gemm.ts';
-import { startMemoryWatch } from './memory-watch.ts';
+import { watchMemory } from './memory-watch.ts';
 
 /**
  * The whole job at the published sizes, with synthetic weights: what they say nothing about is the
@@ -38,6 +39,7 @@ export interface FullOptions {
   readonly keep: boolean;
 }
 
+const cli = fileURLToPath(new URL('../../main/cli.ts', import.meta.url));
 const STYLE = 'qwen-image-i2l-style';
 const ENCODERS = ['siglip2-g384', 'dinov3-7b'];
 const EMBEDDING_WIDTH = 1536 + 4096;
@@ -81,15 +83,7 @@ function modelPath(models: string, id: string): string {
 async function benchDecode(models: string, imageCounts: readonly number[]): Promise<void> {
   const expert = modelPath(models, STYLE);
   for (const images of imageCounts) {
-    const job: Job = {
-      ...engine,
-      kind: 'decode',
-      embeddings: randomEmbeddings(models, images),
-      expert,
-      output: join(models, 'out.safetensors'),
-      dtype: 'bf16',
-      keyForm: 'comfyui',
-    };
+    const command = ['decode', randomEmbeddings(models, images), '--expert', expert, '-o', join(models, 'out.safetensors')];
     for (const cold of [false, true]) {
       if (cold && !dropCaches()) {
         console.log('decode cold: not run (the system lets only root empty its file cache)');
@@ -97,7 +91,7 @@ async function benchDecode(models: string, imageCounts: readonly number[]): Prom
       }
       const read = readThrough(expert);
       if (cold) dropCaches();
-      const { result, peak, wall } = await measured(job);
+      const { result, peak, wall } = await measured(command);
       console.log(
         `decode Style, ${images} image${images === 1 ? '' : 's'}, ${cold ? 'cold' : 'warm'}: ${wall.toFixed(2)} s with the process's start, ${result.seconds.toFixed(2)} s in the engine; plain read of the file ${read.toFixed(2)} s`,
       );
@@ -118,18 +112,7 @@ async function benchCreate(models: string, imageCounts: readonly number[]): Prom
   for (const count of imageCounts) {
     const images = Array.from({ length: count }, (_, i) => examples[i % examples.length] as string);
     const gemm = await bestGemm();
-    const { result, peak, wall } = await measured({
-      ...engine,
-      kind: 'create',
-      images,
-      models,
-      target: 'qwen-image',
-      experts: ['style'],
-      output: join(models, 'out.safetensors'),
-      dtype: 'bf16',
-      keyForm: 'comfyui',
-      skipBad: false,
-    });
+    const { result, peak, wall } = await measured(['create', ...images, '--models', models, '-o', join(models, 'out.safetensors')]);
     console.log(
       `create, SigLIP2 + DINOv3-7B + Style, ${count} image${count === 1 ? '' : 's'}: ${wall.toFixed(1)} s; best f32 Gemm ${gemm.toFixed(0)} GFLOP/s`,
     );
@@ -146,13 +129,27 @@ async function benchCreate(models: string, imageCounts: readonly number[]): Prom
   }
 }
 
-const engine = { memory: 3 * 2 ** 29, device: 'cpu', threads: 0 } as const;
+interface Measured {
+  readonly result: JobResult;
+  /** Bytes, of the command's process and all below it. */
+  readonly peak: number;
+  /** Seconds, from the command's start to its end. */
+  readonly wall: number;
+}
 
-async function measured(job: Job): Promise<{ result: JobResult; peak: number; wall: number }> {
+/** Runs the command line as a user does, and measures it from outside. */
+async function measured(args: readonly string[]): Promise<Measured> {
   const started = performance.now();
-  const watch = startMemoryWatch();
-  const result = await runInEngine(job, { onEvent: () => undefined, onStart: (pid) => watch.add(pid) });
-  return { result, peak: watch.stop(), wall: (performance.now() - started) / 1000 };
+  const child = spawn(process.execPath, [cli, ...args, '--device', 'cpu', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const watch = watchMemory(child.pid ?? 0);
+  let out = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+  const [code] = (await once(child, 'close')) as [number];
+  const wall = (performance.now() - started) / 1000;
+  const peak = watch.stop();
+  const last = out.trim().split('\n').at(-1) ?? '';
+  if (code !== 0) throw new Error(last);
+  return { result: JSON.parse(last) as JobResult, peak, wall };
 }
 
 function randomEmbeddings(folder: string, images: number): string {

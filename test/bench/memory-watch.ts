@@ -1,41 +1,54 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /**
- * Highest resident memory of this process and the ones it watches, together. On Linux the kernel's own
- * high-water marks (VmHWM) are read just before a process ends and sampled on the way; their sum is never
- * below the true peak of the sum.
+ * Highest resident memory of a process and all below it, together. Each one's own high-water mark (VmHWM)
+ * is sampled until it ends; their sum is never below the true peak of the sum. Linux only.
  */
 export interface MemoryWatch {
-  add(pid: number): void;
+  /** Bytes. */
   stop(): number;
 }
 
 const SAMPLE_MS = 20;
 
-export function startMemoryWatch(): MemoryWatch {
+export function watchMemory(root: number): MemoryWatch {
   const marks = new Map<number, number>();
   const sample = (): void => {
-    for (const pid of [process.pid, ...marks.keys()]) {
-      const mark = highWater(pid);
-      if (mark !== undefined) marks.set(pid, Math.max(marks.get(pid) ?? 0, mark));
-    }
+    for (const pid of treeOf(root)) marks.set(pid, Math.max(marks.get(pid) ?? 0, highWater(pid)));
   };
   const timer = setInterval(sample, SAMPLE_MS);
   return {
-    add: (pid) => void marks.set(pid, 0),
     stop: () => {
-      sample();
       clearInterval(timer);
       return [...marks.values()].reduce((sum, bytes) => sum + bytes, 0);
     },
   };
 }
 
-function highWater(pid: number): number | undefined {
+/** A process and its descendants, by the kernel's own lists. */
+function treeOf(pid: number): number[] {
+  return [pid, ...childrenOf(pid).flatMap(treeOf)];
+}
+
+function childrenOf(pid: number): number[] {
+  return orElse(() => readdirSync(`/proc/${pid}/task`), []).flatMap((task) =>
+    orElse(() => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'), '')
+      .split(' ')
+      .filter((child) => child !== '')
+      .map(Number),
+  );
+}
+
+function highWater(pid: number): number {
+  const status = orElse(() => readFileSync(`/proc/${pid}/status`, 'utf8'), '');
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** A process may end between two looks. */
+function orElse<T>(read: () => T, otherwise: T): T {
   try {
-    const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-    return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
+    return read();
   } catch {
-    return undefined; // It has ended; its last mark stays.
+    return otherwise;
   }
 }

@@ -2,11 +2,11 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { float32Bytes, readValues } from '../../main/weights/values.ts';
-import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
+import { readValues } from '../../main/weights/values.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { runJob } from '../../main/pipelines/image-to-lora.ts';
 import { goldenCases, goldenFolder, readAll, relativeError } from './goldens.ts';
+import { decodeGolden, silent } from './run-decoder.ts';
 
 /** The promised bar is 1e-3; two matrix products in f32 stay far below it. */
 const BAR = 1e-5;
@@ -16,42 +16,11 @@ const ROUNDING = { f32: BAR, f16: 2 ** -11, bf16: 2 ** -8 } as const;
 const folder = mkdtempSync(join(tmpdir(), 'i2l-parity-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const context = { emit: () => undefined, signal: new AbortController().signal };
-
-/** Writes the golden's inputs as an embeddings file: the decoder doesn't ask where a row is parted. */
-function writeInputs(values: Float32Array, shape: readonly number[]): string {
-  const [images = 0, width = 0] = shape;
-  const path = join(folder, 'embeddings.safetensors');
-  const part = (image: number, name: string, from: number, to: number) => ({
-    name: `image.${image}.${name}`,
-    dtype: 'F32' as const,
-    shape: [to - from],
-    bytes: float32Bytes(values.slice(image * width + from, image * width + to)),
-  });
-  const split = Math.floor(width / 3);
-  const rows = Array.from({ length: images }, (_, i) => [part(i, 'siglip2', 0, split), part(i, 'dinov3', split, width)]);
-  writeSafetensors(path, rows.flat());
-  return path;
-}
-
 describe('the decoder against the reference', () => {
   const cases = goldenCases('i2l').flatMap((name) => (['f32', 'f16', 'bf16'] as const).map((dtype) => [name, dtype] as const));
   test.each(cases)('%s, written as %s', async (name, dtype) => {
     const golden = readAll(goldenFolder('i2l', name, 'expected.safetensors'));
-    const inputs = golden.get('embeddings');
-    const output = join(folder, `${name}-${dtype}.safetensors`);
-    await runJob(context, {
-      kind: 'decode',
-      embeddings: writeInputs(inputs?.values ?? new Float32Array(), inputs?.shape ?? []),
-      expert: goldenFolder('i2l', name, 'expert.safetensors'),
-      output,
-      dtype,
-      keyForm: 'reference',
-      memory: 2 ** 30,
-      device: 'cpu',
-      threads: 2,
-    });
-    const lora = Checkpoint.open(output);
+    const lora = await decodeGolden(name, folder, dtype);
     const wanted = [...golden].filter(([key]) => key.startsWith('transformer_blocks.'));
     expect([...lora.names].sort()).toEqual(wanted.map(([key]) => key).sort());
     for (const [key, { shape, values }] of wanted) {
@@ -65,7 +34,7 @@ test('photographs to a LoRA, end to end', async () => {
   const output = join(folder, 'photographs.safetensors');
   const models = join(folder, 'models');
   for (const [id, from] of Object.entries(MODELS)) linkModel(models, id, from);
-  await runJob(context, {
+  await runJob(silent, {
     kind: 'create',
     images: ['landscape.jpg', 'portrait.jpg', 'rotated.jpg'].map((file) => goldenFolder('preprocess', 'inputs', file)),
     models,

@@ -138,12 +138,17 @@ describe('what is converted, and said', () => {
     paint(pixels.width, pixels.height, (x, y) => {
       const at = (y * pixels.width + x) * pixels.channels;
       const alpha = pixels.data[at + pixels.channels - 1] ?? 0;
-      return [0, 1, 2].map((c) => Math.round(((pixels.data[at + (pixels.channels === 4 ? c : 0)] ?? 0) * alpha + 255 * (255 - alpha)) / 255));
+      return [0, 1, 2].map((c) =>
+        Math.round(((pixels.data[at + (pixels.channels === 4 ? c : 0)] ?? 0) * alpha + 255 * (255 - alpha)) / 255),
+      );
     });
   const fadedGrey = paint(64, 32, (x, y) => [x * 3, y * 8]);
   /** 16 bits: the 8-bit value in the upper byte, something below it in the lower. */
   const deep = (pixels: Pixels<Uint8Array>): Sharp =>
-    sharp(Uint16Array.from(pixels.data, (value) => value * 256 + 100), { raw: { width: 64, height: 32, channels: pixels.channels as 3 } });
+    sharp(
+      Uint16Array.from(pixels.data, (value) => value * 256 + 100),
+      { raw: { width: 64, height: 32, channels: pixels.channels as 3 } },
+    );
 
   test.each<[string, () => Sharp, () => Pixels<Uint8Array>, number, string[]]>([
     ['grey JPEG', () => toSharp(ramp).toColourspace('b-w').jpeg({ quality: 100 }), () => greys, 2, [GREY]],
@@ -155,12 +160,53 @@ describe('what is converted, and said', () => {
     ['16-bit PNG', () => deep(picture).toColourspace('rgb16').png(), () => picture, 0, [DEPTH]],
     ['16-bit grey PNG', () => deep(ramp).toColourspace('grey16').png(), () => greys, 0, [DEPTH, GREY]],
     ['16-bit PNG with alpha', () => deep(faded).toColourspace('rgb16').png(), () => onWhite(faded), 1, [WHITE, DEPTH]],
+    [
+      '10-bit AVIF',
+      () => toSharp(picture).avif({ bitdepth: 10, lossless: true, chromaSubsampling: '4:4:4' }),
+      () => picture,
+      3,
+      [DEPTH],
+    ],
+    [
+      'TIFF of floats',
+      () => toSharp(quiet(64, 32)).toColourspace('scrgb').tiff({ compression: 'none' }),
+      () => quiet(64, 32),
+      1,
+      [DEPTH],
+    ],
     ['16-bit TIFF', () => deep(picture).toColourspace('rgb16').tiff({ compression: 'none' }), () => picture, 0, [DEPTH]],
-    ['CMYK JPEG', () => toSharp(quiet(64, 32)).toColourspace('cmyk').jpeg({ quality: 100 }), () => quiet(64, 32), 24, ['CMYK colours converted to sRGB']],
-    ['CMYK TIFF', () => toSharp(quiet(64, 32)).toColourspace('cmyk').tiff({ compression: 'none' }), () => quiet(64, 32), 24, ['CMYK colours converted to sRGB']],
-    ['black and white TIFF', () => toSharp(paint(64, 32, (x) => [x < 20 ? 0 : 255])).toColourspace('b-w').tiff({ bitdepth: 1, compression: 'none' }), () => paint(64, 32, (x) => (x < 20 ? [0, 0, 0] : [255, 255, 255])), 0, [GREY]],
+    [
+      'CMYK JPEG',
+      () => toSharp(quiet(64, 32)).toColourspace('cmyk').jpeg({ quality: 100 }),
+      () => quiet(64, 32),
+      24,
+      ['CMYK colours converted to sRGB'],
+    ],
+    [
+      'CMYK TIFF',
+      () => toSharp(quiet(64, 32)).toColourspace('cmyk').tiff({ compression: 'none' }),
+      () => quiet(64, 32),
+      24,
+      ['CMYK colours converted to sRGB'],
+    ],
+    [
+      'black and white TIFF',
+      () =>
+        toSharp(paint(64, 32, (x) => [x < 20 ? 0 : 255]))
+          .toColourspace('b-w')
+          .tiff({ bitdepth: 1, compression: 'none' }),
+      () => paint(64, 32, (x) => (x < 20 ? [0, 0, 0] : [255, 255, 255])),
+      0,
+      [GREY],
+    ],
     ['Lab TIFF', () => toSharp(quiet(64, 32)).toColourspace('lab').tiff({ compression: 'none' }), () => quiet(64, 32), 3, [DEPTH]],
-    ['PNG with an alpha channel and nothing transparent', () => toSharp(paint(64, 32, (x, y) => [90 + x, 120 + y, 100, 255])).png(), () => quiet(64, 32), 0, []],
+    [
+      'PNG with an alpha channel and nothing transparent',
+      () => toSharp(paint(64, 32, (x, y) => [90 + x, 120 + y, 100, 255])).png(),
+      () => quiet(64, 32),
+      0,
+      [],
+    ],
   ])('%s', async (_name, image, wanted, bar, expected) => {
     const { pixels, notes } = await decoded(image());
     expect(notes).toEqual(expected);
@@ -171,7 +217,10 @@ describe('what is converted, and said', () => {
     ['GIF', (frames) => frames.gif(), 6],
     ['WebP', (frames) => frames.webp({ lossless: true }), 0],
   ])('an animated %s: its first frame', async (_name, encode, bar) => {
-    const frames = [picture, quiet(64, 32), paint(64, 32, () => [0, 0, 0])].map(({ data, width, height }) => ({ input: data, raw: { width, height, channels: 3 as const } }));
+    const frames = [picture, quiet(64, 32), paint(64, 32, () => [0, 0, 0])].map(({ data, width, height }) => ({
+      input: data,
+      raw: { width, height, channels: 3 as const },
+    }));
     const pngs = await Promise.all(frames.map(({ input, raw }) => sharp(input, { raw }).png().toBuffer()));
     const { pixels, notes } = await decoded(encode(sharp(pngs, { join: { animated: true } })));
     expect(difference(pixels, picture)).toBeLessThanOrEqual(bar);
@@ -185,14 +234,35 @@ describe('what is converted, and said', () => {
     expect(notes).toEqual(['animated: only the first of 2 frames is used']);
   });
 
-  test('a Display P3 profile: the colours that are meant, not the numbers that are stored', async () => {
-    const bytes = await toSharp(quiet(64, 32)).withIccProfile('p3').png().toBuffer();
-    const { data } = await sharp(bytes, { ignoreIcc: true }).raw().toBuffer({ resolveWithObject: true });
-    const numbers = { ...quiet(64, 32), data: new Uint8Array(data) };
-    expect(difference(numbers, quiet(64, 32)), 'the stored numbers are others').toBeGreaterThan(5);
-    const { pixels, notes } = await decoded(bytes);
-    expect(difference(pixels, quiet(64, 32))).toBeLessThanOrEqual(2);
-    expect(notes).toEqual(['colour profile converted to sRGB']);
+  describe('a colour profile: the colours that are meant, not the numbers that are stored', () => {
+    const wanted = quiet(64, 32);
+    const PROFILE = 'colour profile converted to sRGB';
+    const profiled = async (profile: 'p3' | 'srgb'): Promise<{ png: Buffer; numbers: Pixels<Uint8Array>; icc: Buffer }> => {
+      const png = await toSharp(wanted).withIccProfile(profile).png().toBuffer();
+      const numbers = { ...wanted, data: new Uint8Array(await sharp(png, { ignoreIcc: true }).raw().toBuffer()) };
+      return { png, numbers, icc: (await sharp(png).metadata()).icc ?? expect.unreachable() };
+    };
+
+    test('Display P3, 8 bits', async () => {
+      const { png, numbers } = await profiled('p3');
+      expect(difference(numbers, wanted), 'the stored numbers are others').toBeGreaterThan(10);
+      const { pixels, notes } = await decoded(png);
+      expect(difference(pixels, wanted)).toBeLessThanOrEqual(1);
+      expect(notes).toEqual([PROFILE]);
+    });
+
+    test.each(['p3', 'srgb'] as const)('%s, 16 bits', async (profile) => {
+      const { numbers, icc } = await profiled(profile);
+      const { pixels, notes } = await decoded(withProfile(await deep(numbers).toColourspace('rgb16').png().toBuffer(), icc));
+      expect(difference(pixels, wanted)).toBeLessThanOrEqual(2);
+      expect(notes).toEqual([PROFILE, DEPTH]);
+    });
+
+    test.each([8, 16])('one that is nonsense, %i bits: the numbers that are stored', async (bits) => {
+      const image = bits === 8 ? toSharp(wanted) : deep(wanted).toColourspace('rgb16');
+      const { pixels } = await decoded(withProfile(await image.png().toBuffer(), Buffer.alloc(200, 7)));
+      expect(difference(pixels, wanted)).toBeLessThanOrEqual(1);
+    });
   });
 
   test('a very long image is taken, and its middle is named', async () => {
@@ -220,13 +290,6 @@ describe('a file that other programs take is taken', () => {
     expect(difference(pixels, picture)).toBe(0);
   });
 
-  test('a PNG whose colour profile is nonsense', async () => {
-    const png = await toSharp(picture).png().toBuffer();
-    const profile = chunk('iCCP', Buffer.concat([Buffer.from('name\0\0', 'latin1'), deflateSync(Buffer.alloc(200, 7))]));
-    const { pixels } = await decoded(Buffer.concat([png.subarray(0, 33), profile, png.subarray(33)]));
-    expect(difference(pixels, picture)).toBe(0);
-  });
-
   test('an image of the smallest size', async () => {
     const { pixels } = await decoded(toSharp(quiet(16, 16)).png());
     expect(difference(pixels, quiet(16, 16))).toBe(0);
@@ -241,13 +304,24 @@ function chunk(type: string, data: Buffer): Buffer {
   return Buffer.concat([length, body, check]);
 }
 
+/** A PNG with another colour profile, behind its first chunk of 33 bytes. */
+function withProfile(png: Buffer, icc: Buffer): Buffer {
+  const profile = chunk('iCCP', Buffer.concat([Buffer.from('name\0\0', 'latin1'), deflateSync(icc)]));
+  return Buffer.concat([png.subarray(0, 33), profile, png.subarray(33)]);
+}
+
 /** A PNG whose header claims a size, with next to no pixels behind it. */
 function claimingPng(width: number, height: number): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
   header[8] = 8;
-  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', header), chunk('IDAT', deflateSync(Buffer.alloc(64))), chunk('IEND', Buffer.alloc(0))]);
+  return Buffer.concat([
+    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(Buffer.alloc(64))),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
 }
 
 describe('a file that is no usable image is refused by name', () => {

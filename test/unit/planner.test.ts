@@ -19,11 +19,19 @@ interface Sizes {
 const NOTHING = { fixed: 0, perImage: 0 };
 
 function stage(id: string, { weights, live = [], stateBytes = 0, results = NOTHING, flops = NOTHING }: Sizes): StageCost {
-  const ranges = weights.map((length, i) => ({ name: `${id}.${i}`, dtype: 'BF16' as const, shape: [length / 2], file: 'x', offset: 0, length }));
+  const ranges = weights.map((length, i) => ({
+    name: `${id}.${i}`,
+    dtype: 'BF16' as const,
+    shape: [length / 2],
+    file: 'x',
+    offset: 0,
+    length,
+  }));
   return { id, weights: ranges, flops, live, stateBytes, results };
 }
 
-const weightBytes = (costs: readonly StageCost[]): number => costs.flatMap(({ weights }) => weights).reduce((sum, { length }) => sum + length, 0);
+const weightBytes = (costs: readonly StageCost[]): number =>
+  costs.flatMap(({ weights }) => weights).reduce((sum, { length }) => sum + length, 0);
 
 /** The least that a stage by itself takes with so many images a run. */
 function alone(request: PlanRequest, cost: StageCost, count: number): number {
@@ -37,10 +45,19 @@ const amount = fc.record({ fixed: size, perImage: size });
 const request: fc.Arbitrary<PlanRequest> = fc.record({
   network: fc.constant('net'),
   costs: fc
-    .array(fc.record({ weights: fc.array(size, { maxLength: 4 }), live: fc.array(amount, { maxLength: 5 }), stateBytes: fc.nat(MIB), results: amount, flops: amount }), {
-      minLength: 1,
-      maxLength: 12,
-    })
+    .array(
+      fc.record({
+        weights: fc.array(size, { maxLength: 4 }),
+        live: fc.array(amount, { maxLength: 5 }),
+        stateBytes: fc.nat(MIB),
+        results: amount,
+        flops: amount,
+      }),
+      {
+        minLength: 1,
+        maxLength: 12,
+      },
+    )
     .map((stages) => stages.map((sizes, i) => stage(`stage ${i}`, sizes))),
   images: fc.integer({ min: 1, max: 30 }),
   budget: fc.oneof(fc.nat(400 * MIB), fc.nat(4000 * MIB)),
@@ -86,7 +103,8 @@ describe('any plan', () => {
   test('counts all weights and all operations', () =>
     holds((plan, { costs, images }) => {
       expect(plan.weightBytes).toBe(weightBytes(costs));
-      for (const { first, count, weightBytes: bytes } of plan.groups) expect(bytes).toBe(weightBytes(costs.slice(first, first + count)));
+      for (const { first, count, weightBytes: bytes } of plan.groups)
+        expect(bytes).toBe(weightBytes(costs.slice(first, first + count)));
       expect(plan.flops).toBe(costs.reduce((sum, { flops }) => sum + flops.fixed + flops.perImage * images, 0));
     }));
 
@@ -142,8 +160,16 @@ test('a refused budget names the smallest that works, to the byte and in whole M
 });
 
 describe('by example', () => {
-  const small = (id: string): StageCost => stage(id, { weights: [10 * MIB], live: [{ fixed: 0, perImage: MIB }], stateBytes: 1000 });
-  const base: PlanRequest = { network: 'net', costs: ['a', 'b', 'c'].map(small), images: 10, budget: 1000 * MIB, baseline: 0, wholeBatch: false };
+  const small = (id: string): StageCost =>
+    stage(id, { weights: [10 * MIB], live: [{ fixed: 0, perImage: MIB }], stateBytes: 1000 });
+  const base: PlanRequest = {
+    network: 'net',
+    costs: ['a', 'b', 'c'].map(small),
+    images: 10,
+    budget: 1000 * MIB,
+    baseline: 0,
+    wholeBatch: false,
+  };
   const shape = (plan: NetworkPlan): number[] => plan.groups.map(({ count }) => count);
 
   test('small stages share a run, with 8 images at most', () => {
@@ -162,7 +188,9 @@ describe('by example', () => {
   });
 
   test('results of joined stages add up', () => {
-    const costs = ['a', 'b'].map((id) => stage(id, { weights: [], live: [{ fixed: 20, perImage: 0 }], results: { fixed: 7, perImage: 1 } }));
+    const costs = ['a', 'b'].map((id) =>
+      stage(id, { weights: [], live: [{ fixed: 20, perImage: 0 }], results: { fixed: 7, perImage: 1 } }),
+    );
     expect(planNetwork({ ...base, costs, images: 2 })).toMatchObject({ peakBytes: 20 + 7 + 2, groups: [{ count: 2 }] });
     expect(shape(planNetwork({ ...base, costs, images: 2, budget: 28 }))).toEqual([1, 1]);
   });

@@ -26,11 +26,13 @@ test.each([
 
 const side = fc.integer({ min: 1, max: 24 });
 const size = fc.record({ width: side, height: side });
-const image = fc.tuple(size, fc.integer({ min: 1, max: 3 })).chain(([{ width, height }, channels]) =>
-  fc
-    .uint8Array({ minLength: width * height * channels, maxLength: width * height * channels })
-    .map((data): Pixels<Uint8Array> => ({ data, width, height, channels })),
-);
+const image = fc
+  .tuple(size, fc.integer({ min: 1, max: 3 }))
+  .chain(([{ width, height }, channels]) =>
+    fc
+      .uint8Array({ minLength: width * height * channels, maxLength: width * height * channels })
+      .map((data): Pixels<Uint8Array> => ({ data, width, height, channels })),
+  );
 const asFloats = (source: Pixels<Uint8Array>): Pixels<Float32Array> => ({ ...source, data: Float32Array.from(source.data) });
 
 /** The triangle filter by its definition, in f64: each result is a weighted mean over both axes at once. */
@@ -56,7 +58,8 @@ function reference({ data, width, height, channels }: Pixels<Uint8Array>, to: Si
   return out;
 }
 
-const largestDifference = (a: ArrayLike<number>, b: readonly number[]): number => Math.max(...b.map((value, i) => Math.abs(value - (a[i] as number))));
+const largestDifference = (a: ArrayLike<number>, b: readonly number[]): number =>
+  Math.max(...b.map((value, i) => Math.abs(value - (a[i] as number))));
 
 describe('resampling', () => {
   test('in floats is the triangle filter', () => {
@@ -90,7 +93,8 @@ describe('resampling', () => {
       const source: Pixels<Uint8Array> = { data: new Uint8Array(from.width * from.height).fill(value), ...from, channels: 1 };
       const to = { width: more.width + 1, height: more.height + 1 };
       expect(new Set(resampleBytes(source, to, rounding).data)).toEqual(new Set([value]));
-      for (const result of resampleFloats(asFloats(source), to).data) if (Math.abs(result - value) > 1e-4) expect.fail(`${result} for ${value}`);
+      for (const result of resampleFloats(asFloats(source), to).data)
+        if (Math.abs(result - value) > 1e-4) expect.fail(`${result} for ${value}`);
     });
     fc.assert(property, RUNS);
   });
@@ -104,7 +108,8 @@ describe('resampling', () => {
     const property = fc.property(windowed, ({ source, to, window }) => {
       const whole = resampleBytes(source, to, 'pillow');
       const part = resampleBytes(source, to, 'pillow', window);
-      const rowOf = (y: number): Uint8Array => whole.data.slice(((window.top + y) * to.width + window.left) * whole.channels).slice(0, window.width * whole.channels);
+      const rowOf = (y: number): Uint8Array =>
+        whole.data.slice(((window.top + y) * to.width + window.left) * whole.channels).slice(0, window.width * whole.channels);
       expect(part).toMatchObject({ width: window.width, height: window.height });
       expect(part.data).toEqual(Uint8Array.from(Array.from({ length: window.height }, (_, y) => [...rowOf(y)]).flat()));
     });
@@ -115,7 +120,10 @@ describe('resampling', () => {
 describe('coverCrop', () => {
   /** Each pixel says where it is: (x, y, 7). */
   const places = (width: number, height: number): Pixels<Uint8Array> => ({
-    data: Uint8Array.from({ length: width * height * 3 }, (_, i) => [Math.floor(i / 3) % width, Math.floor(i / 3 / width), 7][i % 3] as number),
+    data: Uint8Array.from(
+      { length: width * height * 3 },
+      (_, i) => [Math.floor(i / 3) % width, Math.floor(i / 3 / width), 7][i % 3] as number,
+    ),
     width,
     height,
     channels: 3,
@@ -144,7 +152,12 @@ describe('coverCrop', () => {
     [1025, 1024],
   ])('%i x %i covers 1024 x 1024', (width, height) => {
     const colours = [200, 100, 50];
-    const source = { data: Uint8Array.from({ length: width * height * 3 }, (_, i) => colours[i % 3] as number), width, height, channels: 3 };
+    const source = {
+      data: Uint8Array.from({ length: width * height * 3 }, (_, i) => colours[i % 3] as number),
+      width,
+      height,
+      channels: 3,
+    };
     const crop = coverCrop(source);
     expect(crop).toMatchObject({ width: 1024, height: 1024, channels: 3 });
     expect(crop.data.length).toBe(1024 * 1024 * 3);
@@ -154,7 +167,12 @@ describe('coverCrop', () => {
 
 describe('what the encoders read', () => {
   const colours = [255, 128, 0];
-  const crop: Pixels<Uint8Array> = { data: Uint8Array.from({ length: 48 }, (_, i) => colours[i % 3] as number), width: 4, height: 4, channels: 3 };
+  const crop: Pixels<Uint8Array> = {
+    data: Uint8Array.from({ length: 48 }, (_, i) => colours[i % 3] as number),
+    width: 4,
+    height: 4,
+    channels: 3,
+  };
   test.each([
     ['siglip', siglipPixels, colours.map((value) => (value / 255 - 0.5) / 0.5)],
     ['dino', dinoPixels, [(1 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, -0.406 / 0.225]],
@@ -165,7 +183,14 @@ describe('what the encoders read', () => {
   });
 
   test('rows stay rows', () => {
-    const rising: Pixels<Uint8Array> = { data: Uint8Array.from({ length: 12 }, (_, i) => Math.floor(i / 3) * 60), width: 2, height: 2, channels: 3 };
-    expect([...siglipPixels(rising, 2).data.slice(0, 4)]).toEqual([0, 60, 120, 180].map((value) => Math.fround((value - 127.5) / 127.5)));
+    const rising: Pixels<Uint8Array> = {
+      data: Uint8Array.from({ length: 12 }, (_, i) => Math.floor(i / 3) * 60),
+      width: 2,
+      height: 2,
+      channels: 3,
+    };
+    expect([...siglipPixels(rising, 2).data.slice(0, 4)]).toEqual(
+      [0, 60, 120, 180].map((value) => Math.fround((value - 127.5) / 127.5)),
+    );
   });
 });

@@ -8,7 +8,11 @@ const port = (name: string) => ({ name, value: (g: Graph): Value => g.input(name
 const one = (g: Graph): Value => g.constant(Float32Array.of(1, 1), [1, 2]);
 const stages: readonly Stage[] = [
   { id: 'first', takes: [port('a')], build: (g, take) => ({ state: { b: g.add(take('a'), one(g)) } }) },
-  { id: 'second', takes: [port('a'), port('b')], build: (g, take) => ({ state: { c: g.mul(take('a'), take('b')) }, emit: { seen: take('b') } }) },
+  {
+    id: 'second',
+    takes: [port('a'), port('b')],
+    build: (g, take) => ({ state: { c: g.mul(take('a'), take('b')) }, emit: { seen: take('b') } }),
+  },
   { id: 'third', takes: [port('c')], build: (g, take) => ({ emit: { done: g.add(take('c'), one(g)) } }) },
 ];
 const a = { data: Float32Array.of(1, 2, 3, 4), dims: [2, 2] };
@@ -29,7 +33,10 @@ async function runIn(...groups: readonly (readonly [first: number, count: number
 }
 
 describe('joined stages answer as single ones', () => {
-  const wanted = { seen: { data: Float32Array.of(2, 3, 4, 5), dims: [2, 2] }, done: { data: Float32Array.of(3, 7, 13, 21), dims: [2, 2] } };
+  const wanted = {
+    seen: { data: Float32Array.of(2, 3, 4, 5), dims: [2, 2] },
+    done: { data: Float32Array.of(3, 7, 13, 21), dims: [2, 2] },
+  };
   test.each([
     ['one by one', [[0, 1], [1, 1], [2, 1]]],
     ['the first two', [[0, 2], [2, 1]]],

@@ -1,0 +1,66 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { EngineEvent } from '../../main/contract/job.ts';
+import { checkDevice, chooseDevice } from '../../main/pipelines/device-check.ts';
+import { readValues } from '../../main/weights/values.ts';
+import { goldenCases, goldenFolder, readAll, relativeError } from '../parity/goldens.ts';
+import { decodeGolden } from '../parity/run-decoder.ts';
+import { encode, ENCODERS, openEncoder } from '../parity/run-encoder.ts';
+
+/**
+ * Every network's stages on WebGPU, against the goldens of the reference. In CI the device must be there
+ * (.ci/run installs a software driver); elsewhere the tests skip and say why.
+ */
+const BAR = 1e-4;
+
+let refusal: string | undefined;
+const folder = mkdtempSync(join(tmpdir(), 'i2l-device-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+beforeAll(async () => {
+  const outcome = await checkDevice('webgpu', 2);
+  refusal = outcome.ok ? undefined : outcome.why;
+  if (refusal === undefined) return;
+  if (process.env['CI']) throw new Error(`WebGPU has to work in CI: ${refusal}`);
+  console.warn(`SKIPPED: every test on WebGPU; this machine has none (${refusal})`);
+});
+
+describe('on WebGPU', () => {
+  beforeEach((context) => {
+    if (refusal !== undefined) context.skip(`no WebGPU on this machine: ${refusal}`);
+  });
+
+  describe.each(ENCODERS)('%s', (network) => {
+    test.each(goldenCases(network))('%s', async (name) => {
+      const golden = readAll(goldenFolder(network, name, 'expected.safetensors'));
+      const encoder = openEncoder(network, goldenFolder(network, name));
+      const embeddings = await encode(encoder, golden.get('pixel_values')?.values ?? new Float32Array(), 2 ** 30, 'webgpu');
+      expect(relativeError(embeddings, golden.get('embedding')?.values ?? [])).toBeLessThan(BAR);
+    });
+  });
+
+  test.each(goldenCases('i2l'))('the decoder, %s', async (name) => {
+    const golden = readAll(goldenFolder('i2l', name, 'expected.safetensors'));
+    const lora = await decodeGolden(name, folder, 'f32', 'webgpu');
+    const wanted = [...golden].filter(([key]) => key.startsWith('transformer_blocks.'));
+    expect(wanted.length).toBeGreaterThan(0);
+    for (const [key, { shape, values }] of wanted) {
+      expect(relativeError(readValues(lora.tensor(key, shape)), values), key).toBeLessThan(BAR);
+    }
+  });
+
+  test('is taken when it is asked for', async () => {
+    const events: EngineEvent[] = [];
+    expect(await chooseDevice('webgpu', 2, (event) => events.push(event))).toBe('webgpu');
+    expect(events).toEqual([]);
+  });
+});
+
+test('a device that this build lacks gives way to the CPU, with a note', async () => {
+  const events: EngineEvent[] = [];
+  const lacking = process.platform === 'win32' ? 'coreml' : 'dml';
+  expect(await chooseDevice(lacking, 2, (event) => events.push(event))).toBe('cpu');
+  expect(events).toEqual([{ type: 'note', message: expect.stringContaining(lacking) as string }]);
+});

@@ -1,0 +1,116 @@
+import { readdirSync } from 'node:fs';
+import { join, parse } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { HostTensor } from '../../main/contract/tensor.ts';
+import { decodeImage } from '../../main/imaging/decode.ts';
+import { coverCrop, dinoPixels, siglipPixels } from '../../main/imaging/preprocess.ts';
+import type { Pixels } from '../../main/imaging/resample.ts';
+import { readSafetensors, readTensorBytes } from '../../main/weights/safetensors.ts';
+import { goldenFolder, readAll, relativeError } from './goldens.ts';
+import { encode, ENCODERS, openEncoder } from './run-encoder.ts';
+
+const folder = goldenFolder('preprocess');
+const expectedPath = join(folder, 'expected.safetensors');
+const expected = readAll(expectedPath);
+const { file, tensors } = readSafetensors(expectedPath);
+const photographs = readdirSync(join(folder, 'inputs')).map((name) => [parse(name).name, join(folder, 'inputs', name)] as const);
+
+/** Of an embedding; the promised 1e-4 would tell less between photographs, whose own distances are small. */
+const BAR = 2e-5;
+
+/**
+ * What each encoder reads, with the largest difference of a value and of a mean over block x block pixels.
+ * SigLIP's 8-bit values are exact; the rest is the rounding of f32 sums.
+ */
+const PROCESSORS = {
+  siglip2: { pixelsOf: siglipPixels, side: 384, block: 8, value: 0, mean: 1e-6 },
+  dinov3: { pixelsOf: dinoPixels, side: 224, block: 7, value: 1e-4, mean: 2e-5 },
+} as const;
+
+function golden(name: string): { shape: readonly number[]; values: Float32Array } {
+  return expected.get(name) ?? expect.unreachable(`${name} is not in the goldens`);
+}
+
+/** The eight rows of a side that the goldens hold. */
+const eightRows = (side: number): number[] => Array.from({ length: 8 }, (_, i) => Math.floor(((2 * i + 1) * side) / 16));
+
+/** Those rows of each channel. */
+function rowsOf(pixels: ArrayLike<number>, side: number): number[] {
+  const row = (channel: number, y: number): number[] =>
+    Array.from({ length: side }, (_, x) => pixels[(channel * side + y) * side + x] as number);
+  return [0, 1, 2].flatMap((channel) => eightRows(side).flatMap((y) => row(channel, y)));
+}
+
+/** Means over block x block pixels of each channel. */
+function pooled(pixels: ArrayLike<number>, side: number, block: number): Float64Array {
+  const blocks = side / block;
+  const means = new Float64Array(3 * blocks * blocks);
+  for (let i = 0; i < 3 * side * side; i++) {
+    const [channel, y, x] = [Math.floor(i / side / side), Math.floor(i / side) % side, i % side];
+    const at = (channel * blocks + Math.floor(y / block)) * blocks + Math.floor(x / block);
+    means[at] = (means[at] as number) + (pixels[i] as number) / block ** 2;
+  }
+  return means;
+}
+
+function largestDifference(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  expect(got.length).toBe(wanted.length);
+  let most = 0;
+  for (let i = 0; i < wanted.length; i++) {
+    const difference = Math.abs((got[i] as number) - (wanted[i] as number));
+    if (!(difference <= most)) most = difference; // NaN counts
+  }
+  return most;
+}
+
+function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  const dot = (x: ArrayLike<number>, y: ArrayLike<number>): number =>
+    Array.from(x).reduce((sum, value, i) => sum + value * (y[i] as number), 0);
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+}
+
+test('every photograph has its goldens', () => {
+  const stems = new Set([...tensors.keys()].map((name) => name.split('.')[0]));
+  expect(photographs.map(([name]) => name).sort()).toEqual([...stems].sort());
+  expect(photographs).toHaveLength(9);
+});
+
+describe.each(photographs)('%s', (name, path) => {
+  let crop: Pixels<Uint8Array>;
+  const pixels = {} as Record<(typeof ENCODERS)[number], HostTensor>;
+  beforeAll(async () => {
+    crop = coverCrop((await decodeImage(path)).pixels);
+    for (const network of ENCODERS) pixels[network] = PROCESSORS[network].pixelsOf(crop, PROCESSORS[network].side);
+  });
+
+  test('the crop, byte by byte', () => {
+    const entry = tensors.get(`${name}.crop.rows`) ?? expect.unreachable();
+    const wanted = readTensorBytes({ file, offset: entry.offset, length: entry.length });
+    expect(entry.shape).toEqual([8, crop.width, 3]);
+    const got = Buffer.concat(eightRows(crop.height).map((y) => crop.data.subarray(y * crop.width * 3, (y + 1) * crop.width * 3)));
+    expect(largestDifference(got, wanted)).toBe(0);
+  });
+
+  test.each(ENCODERS)('pixels of %s', (network) => {
+    const { side, block, value, mean } = PROCESSORS[network];
+    const { data, dims } = pixels[network];
+    expect(dims).toEqual([1, 3, side, side]);
+    const values = data as Float32Array;
+    expect(largestDifference(rowsOf(values, side), golden(`${name}.${network}.rows`).values)).toBeLessThanOrEqual(value);
+    expect(largestDifference(pooled(values, side, block), golden(`${name}.${network}.pooled`).values)).toBeLessThanOrEqual(mean);
+  });
+
+  test.each(ENCODERS)('embedding of %s', async (network) => {
+    const embedding = await encode(openEncoder(network, join(folder, network)), pixels[network].data as Float32Array, 1 << 30);
+    const { values } = golden(`${name}.${network}.embedding`);
+    expect(cosine(embedding, values)).toBeGreaterThanOrEqual(0.9999);
+    expect(relativeError(embedding, values)).toBeLessThanOrEqual(BAR);
+  });
+});
+
+test('the goldens tell the photographs apart, far beyond the bar', () => {
+  for (const network of ENCODERS) {
+    const all = photographs.map(([name]) => golden(`${name}.${network}.embedding`).values);
+    all.forEach((a, i) => all.slice(i + 1).forEach((b) => expect(relativeError(a, b)).toBeGreaterThan(100 * BAR)));
+  }
+});
