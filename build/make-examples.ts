@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { mulberry32 } from '../main/weights/synthetic.ts';
 
@@ -7,7 +8,7 @@ import { mulberry32 } from '../main/weights/synthetic.ts';
  * project's own work, under its licence. Run by hand: node build/make-examples.ts
  */
 const SIDE = 768;
-const folder = new URL('../resources/examples/', import.meta.url).pathname;
+const folder = fileURLToPath(new URL('../resources/examples/', import.meta.url));
 
 interface Palette {
   readonly sky: readonly [string, string];

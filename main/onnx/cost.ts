@@ -28,7 +28,11 @@ export function sumBytes(values: readonly Value[]): { fixed: number; perImage: n
   return sum;
 }
 
-/** Follows each node's results from where they are made to where they are last used. */
+/**
+ * Follows each node's results from where they are made to where they are last used. What needs nothing
+ * but weights (their casts) is made first: that is the order in which the runtime sorts nodes, measured on
+ * a DINOv3 block, where all casts were in memory before the first product.
+ */
 export function liveBytes(
   nodes: readonly NodeProto[],
   inputs: readonly Value[],
@@ -43,8 +47,10 @@ export function liveBytes(
     const value = values.get(name);
     if (value) live[scale(value.dims)] += sign * bytesOf(value); // Else a weight, which is mapped, or a small constant.
   };
+  const isEarly = (node: NodeProto): boolean => !node.input.some((name) => values.has(name));
+  for (const node of nodes) if (isEarly(node)) for (const name of node.output) count(name, 1);
   return nodes.map((node, at) => {
-    for (const name of node.output) count(name, 1);
+    if (!isEarly(node)) for (const name of node.output) count(name, 1);
     const now = { ...live };
     for (const name of new Set(node.input)) if (lastUse.get(name) === at) count(name, -1);
     return now;

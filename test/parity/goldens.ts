@@ -1,9 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { readValues } from '../../main/weights/values.ts';
 
-const root = new URL('./goldens/', import.meta.url).pathname;
+const root = fileURLToPath(new URL('./goldens/', import.meta.url));
 
 export const goldenFolder = (...parts: string[]): string => join(root, ...parts);
 export const goldenCases = (network: string): string[] => readdirSync(goldenFolder(network));

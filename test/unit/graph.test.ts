@@ -280,8 +280,17 @@ describe('layers without weights', () => {
     expectClose(await run(build, inputs), wanted());
   });
 
-  test('an input may be an output', async () => {
-    expect(await run(X, { x })).toEqual(x);
+  test('an input may be an output, and a result more than one', async () => {
+    const g = new Graph();
+    const input = g.input('x', dims(3));
+    const doubled = g.add(input, input);
+    for (const [name, value] of [['same', input], ['twice', doubled], ['also', doubled], ['more', g.add(doubled, input)]] as const) g.output(name, value);
+    const session = await Session.create(g.build(), { device: 'cpu', threads: 1 });
+    const results = await session.run({ x });
+    await session.release();
+    const times = (factor: number): HostTensor => ({ data: x.data.map((value) => Math.fround(factor * value)), dims: x.dims });
+    expect(Object.keys(results)).toEqual(['same', 'twice', 'also', 'more']);
+    for (const [name, factor] of [['same', 1], ['twice', 2], ['also', 2], ['more', 3]] as const) expectClose(results[name] as HostTensor, times(factor) as Plain);
   });
 
   test('whole numbers keep their type', async () => {
@@ -418,7 +427,8 @@ describe('weights in more than one file', () => {
   test.each([
     ['in the same folder', 'one/a.safetensors', 'one/b.safetensors'],
     ['one in a sub-folder', 'two/a.safetensors', 'two/deep/down/b.safetensors'],
-    ['in folders one of whose names starts like the other', 'three/ab/a.safetensors', 'three/a/b.safetensors'],
+    ['in folders one of whose names starts like the other', 'three/a/a.safetensors', 'three/ab/b.safetensors'],
+    ['the same, the longer name first', 'three/cd/a.safetensors', 'three/c/b.safetensors'],
     ['in a folder with a space and an umlaut', 'four/ä b/a.safetensors', 'four/b.safetensors'],
   ])('%s', async (_name, first, second) => {
     const ranges = [squareIn(first, 'F32'), squareIn(second, 'F16')];

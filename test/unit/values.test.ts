@@ -7,6 +7,7 @@ import { float32Bytes, readValues, toBfloat16, toFloat32 } from '../../main/weig
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { tempFolder } from './temp.ts';
 
+const folder = tempFolder();
 const codes16 = Uint16Array.from({ length: 65536 }, (_, code) => code);
 const codes8 = Uint8Array.from({ length: 256 }, (_, code) => code);
 const bytesOf = (values: Uint16Array): Uint8Array => new Uint8Array(values.buffer);
@@ -145,7 +146,7 @@ describe('toBfloat16', () => {
 });
 
 test('values come out of a file, at an odd address too', () => {
-  const path = join(tempFolder(), 'x.safetensors');
+  const path = join(folder, 'x.safetensors');
   writeSafetensors(path, [
     { name: 'byte', dtype: 'F8_E4M3', shape: [1], bytes: Uint8Array.of(0x38) },
     { name: 'odd', dtype: 'F32', shape: [2], bytes: float32Bytes(Float32Array.of(9, -1.5, 3e-39).subarray(1)) },
