@@ -41,8 +41,8 @@ function send(event: EngineEvent): void {
   if (process.connected) process.send?.(event);
 }
 
-/** The last word: the process ends once it is delivered. */
+/** The last word: the process ends once it is delivered, whatever else might keep it. */
 function finish(event: EngineEvent): void {
   if (!process.connected) process.exit();
-  process.send?.(event, () => process.disconnect());
+  process.send?.(event, () => process.exit());
 }

@@ -20,6 +20,9 @@ export const ERROR_CODES = [
   'TENSOR_MISSING',
   'TENSOR_SHAPE',
   'CONFIG_INVALID',
+  // LoRA files
+  'LORA_KEYS',
+  'LORA_MISMATCH',
   // images
   'IMAGE_INVALID',
   'IMAGE_TOO_SMALL',

@@ -1,26 +1,39 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { LORA_DTYPES } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
-import type { Dtype, HostTensor } from '../contract/tensor.ts';
-import { SafetensorsWriter } from '../weights/write-safetensors.ts';
-import { loraKey, type Factor, type KeyForm } from './keys.ts';
+import { DTYPE_BYTES, type HostTensor } from '../contract/tensor.ts';
+import { float32Bytes } from '../weights/values.ts';
+import { SafetensorsWriter, type TensorSpec } from '../weights/write-safetensors.ts';
+import { alphaKey, loraKey, type Factor, type KeyForm } from './keys.ts';
 import { HASH_PLACEHOLDER, type Metadata } from './metadata.ts';
-import type { TargetModule } from './targets.ts';
 
 export type LoraDtypeName = (typeof LORA_DTYPES)[number];
-export const STORED_DTYPE: Readonly<Record<LoraDtypeName, 'F32' | 'F16' | 'BF16'>> = { f32: 'F32', f16: 'F16', bf16: 'BF16' };
+/** Storage types of a LoRA file. */
+export type StoredDtype = 'F32' | 'F16' | 'BF16';
+export const STORED_DTYPE: Readonly<Record<LoraDtypeName, StoredDtype>> = { f32: 'F32', f16: 'F16', bf16: 'BF16' };
+
+/** A module of the file: dW is out x in; its rank counts those of all images and experts. */
+export interface RankedModule {
+  readonly path: string;
+  readonly in: number;
+  readonly out: number;
+  readonly rank: number;
+}
 
 export interface LoraShape {
-  readonly modules: readonly TargetModule[];
-  /** Of the file: all images' and experts' ranks. */
-  readonly rank: number;
+  readonly modules: readonly RankedModule[];
   readonly dtype: LoraDtypeName;
   readonly keyForm: KeyForm;
 }
 
 /** The two sizes of a factor: A is rank x in, B is out x rank. */
-export function factorShape({ in: inner, out }: TargetModule, rank: number, factor: Factor): readonly [number, number] {
+export function factorShape({ in: inner, out, rank }: RankedModule, factor: Factor): readonly [number, number] {
   return factor === 'A' ? [rank, inner] : [out, rank];
+}
+
+/** Bytes of the factors. */
+export function loraBytes(modules: readonly RankedModule[], dtype: LoraDtypeName): number {
+  return modules.reduce((sum, module) => sum + module.rank * (module.in + module.out), 0) * DTYPE_BYTES[STORED_DTYPE[dtype]];
 }
 
 /**
@@ -33,21 +46,18 @@ export class LoraWriter {
   readonly #shape: LoraShape;
   readonly #keys: readonly string[];
   readonly #hash: Hash = createHash('sha256');
+  readonly #alphaBytes: readonly Uint8Array[];
   #next = 0;
 
   /** @throws I2lError FILE_WRITE_FAILED, DISK_FULL */
   constructor(path: string, shape: LoraShape, metadata: Metadata) {
-    const dtype: Dtype = STORED_DTYPE[shape.dtype];
-    const tensors = shape.modules.flatMap((module) =>
-      (['A', 'B'] as const).map((factor) => ({
-        name: loraKey(shape.keyForm, module.path, factor),
-        dtype,
-        shape: factorShape(module, shape.rank, factor),
-      })),
-    );
     this.#shape = shape;
-    this.#keys = tensors.map(({ name }) => name);
-    this.#writer = new SafetensorsWriter(path, tensors, metadata);
+    this.#keys = shape.modules.flatMap(({ path }) => (['A', 'B'] as const).map((factor) => loraKey(shape.keyForm, path, factor)));
+    const alphas = alphaTensors(shape);
+    // Behind the factors, so that these stay in the order in which they come.
+    this.#writer = new SafetensorsWriter(path, [...factorTensors(shape), ...alphas.map(({ spec }) => spec)], metadata);
+    for (const { spec, rank } of alphas) this.#writer.write(spec.name, float32Bytes(Float32Array.of(rank)));
+    this.#alphaBytes = alphas.map(({ rank }) => float32Bytes(Float32Array.of(rank)));
   }
 
   get bytes(): number {
@@ -59,7 +69,7 @@ export class LoraWriter {
     const key = loraKey(this.#shape.keyForm, module, factor);
     if (key !== this.#keys[this.#next]) throw new I2lError('INTERNAL', `${key} came out of order.`, { key });
     if (!isFinite(data, this.#shape.dtype)) {
-      throw new I2lError('NOT_FINITE', `${module}: the expert gave a value that is not a finite number; its file may be damaged.`, {
+      throw new I2lError('NOT_FINITE', `${module}: a value is not a finite number; the file that it came from may be damaged.`, {
         module,
         factor,
       });
@@ -75,6 +85,7 @@ export class LoraWriter {
     if (this.#next !== this.#keys.length) {
       throw new I2lError('INTERNAL', `${this.#keys[this.#next] ?? ''} was never written.`);
     }
+    for (const bytes of this.#alphaBytes) this.#hash.update(bytes);
     const hash = this.#hash.digest('hex');
     this.#writer.patchHeader(HASH_PLACEHOLDER, hash);
     this.#writer.finish();
@@ -84,6 +95,24 @@ export class LoraWriter {
   abort(): void {
     this.#writer.abort();
   }
+}
+
+function factorTensors({ modules, keyForm, dtype }: LoraShape): TensorSpec[] {
+  return modules.flatMap((module) =>
+    (['A', 'B'] as const).map((factor) => ({
+      name: loraKey(keyForm, module.path, factor),
+      dtype: STORED_DTYPE[dtype],
+      shape: factorShape(module, factor),
+    })),
+  );
+}
+
+/** All scale is in the factors, so where a form wants an alpha it equals the rank. */
+function alphaTensors({ modules, keyForm }: LoraShape): { spec: TensorSpec; rank: number }[] {
+  return modules.flatMap(({ path, rank }) => {
+    const name = alphaKey(keyForm, path);
+    return name === undefined ? [] : [{ spec: { name, dtype: 'F32', shape: [] }, rank }];
+  });
 }
 
 /** An exponent of all ones is an infinity or no number. A plain loop: `every` takes ten times as long. */

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import type { TensorRange } from '../contract/tensor.ts';
 import { qwenImage, targetBlocks, TARGETS, zImage, type Target, type TargetBlock, type TargetModule } from '../lora/targets.ts';
+import type { StoredDtype } from '../lora/write-lora.ts';
 import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
 import type { Stage } from '../offload/stage.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
@@ -131,15 +132,12 @@ export const i2l: Network<I2lConfig> = {
 /** What one stage of the decoder emits for a module: names of its two factors. */
 export const factorName = (module: TargetModule, factor: 'A' | 'B'): string => `${module.path}.${factor}`;
 
-/** Storage types of a LoRA file. */
-export type LoraDtype = 'F32' | 'F16' | 'BF16';
-
 /**
  * One stage a module, from state `embedding` [n, width] and `factor` [n, 1] (what each image's A is
  * multiplied by) to the factors of the LoRA of all n images, concatenated along the rank dimension:
  * A [n * rank, in] and B [out, n * rank], in the type that the file stores.
  */
-export function i2lStages(scope: Scope, config: I2lConfig, dtype: LoraDtype): readonly Stage[] {
+export function i2lStages(scope: Scope, config: I2lConfig, dtype: StoredDtype): readonly Stage[] {
   const { width, rank } = config;
   const embedding = { name: 'embedding', value: (g: Graph) => g.input('embedding', [IMAGES, width]) };
   const factor = { name: 'factor', value: (g: Graph) => g.input('factor', [IMAGES, 1]) };

@@ -21,6 +21,7 @@ const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
   [ELEMENT.UINT16]: 2,
   [ELEMENT.INT64]: 8,
   [ELEMENT.FLOAT16]: 2,
+  [ELEMENT.DOUBLE]: 8,
   [ELEMENT.BFLOAT16]: 2,
   [ELEMENT.FLOAT8E4M3FN]: 1,
 };

@@ -85,6 +85,11 @@ export class Graph {
     return this.#initializer(raw, dims, ELEMENT.FLOAT);
   }
 
+  /** f64 constant; for the small matrices of LoRA algebra. */
+  doubles(data: Float64Array, dims: readonly number[]): Value {
+    return this.#initializer(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), dims, ELEMENT.DOUBLE);
+  }
+
   integers(values: readonly number[]): Value {
     const data = BigInt64Array.from(values, BigInt);
     return this.#initializer(new Uint8Array(data.buffer), [values.length], ELEMENT.INT64);

@@ -70,13 +70,15 @@ function sessionConfig({ weightsFolder }: BuiltGraph): Record<string, string> {
 
 function toRuntime({ data, dims }: HostTensor): ort.Tensor {
   if (data instanceof Float32Array) return new ort.Tensor('float32', data, [...dims]);
+  if (data instanceof Float64Array) return new ort.Tensor('float64', data, [...dims]);
   if (data instanceof BigInt64Array) return new ort.Tensor('int64', data, [...dims]);
   return new ort.Tensor('uint16', data, [...dims]);
 }
 
 function fromRuntime(tensor: ort.Tensor): HostTensor {
   const { data, dims } = tensor;
-  if (data instanceof Float32Array || data instanceof Uint16Array || data instanceof BigInt64Array) return { data, dims };
+  if (data instanceof Float32Array || data instanceof Float64Array) return { data, dims };
+  if (data instanceof Uint16Array || data instanceof BigInt64Array) return { data, dims };
   // f16 comes as the engine's Float16Array where there is one: its bits are what we store.
   if (tensor.type === 'float16' && ArrayBuffer.isView(data)) {
     return { data: new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2), dims };

@@ -35,8 +35,36 @@ export function prepare(name: string, stages: readonly Stage[], wholeBatch: bool
 }
 
 /** @throws I2lError MEMORY_BUDGET */
-export function planFor({ name, costs, wholeBatch }: PreparedNetwork, images: number, memory: number): NetworkPlan {
+function planFor({ name, costs, wholeBatch }: PreparedNetwork, images: number, memory: number): NetworkPlan {
   return planNetwork({ network: name, costs, images, budget: memory, baseline: ENGINE_BASELINE_BYTES, wholeBatch });
+}
+
+/**
+ * Plans all of a job's networks.
+ * @throws I2lError MEMORY_BUDGET of the one that needs most, so that the budget it names is enough for all
+ */
+export function planAll(
+  networks: readonly PreparedNetwork[],
+  images: number,
+  memory: number,
+): ReadonlyMap<PreparedNetwork, NetworkPlan> {
+  const plans = new Map<PreparedNetwork, NetworkPlan>();
+  const refused: I2lError[] = [];
+  for (const network of networks) {
+    try {
+      plans.set(network, planFor(network, images, memory));
+    } catch (error) {
+      refused.push(I2lError.from(error));
+    }
+  }
+  const [worst] = refused.sort((a, b) => smallestOf(b) - smallestOf(a));
+  if (worst) throw worst;
+  return plans;
+}
+
+/** Anything but a budget's refusal goes first. */
+function smallestOf({ code, fields }: I2lError): number {
+  return code === 'MEMORY_BUDGET' ? Number(fields['smallest']) : Number.POSITIVE_INFINITY;
 }
 
 export function threadsOf(wanted: number): number {
@@ -55,7 +83,7 @@ export class NetworkRunner {
   readonly #plans: ReadonlyMap<PreparedNetwork, NetworkPlan>;
   readonly #meter: ProgressMeter;
   readonly #trace = new Trace();
-  readonly #reader = new Reader(this.#trace);
+  readonly #reader: Reader;
 
   constructor(
     context: PipelineContext,
@@ -66,8 +94,10 @@ export class NetworkRunner {
   ) {
     this.#context = context;
     this.#session = session;
-    this.#plans = new Map(networks.map((network) => [network, planFor(network, images, memory)]));
+    this.#plans = planAll(networks, images, memory);
     this.#meter = new ProgressMeter([...this.#plans.values()]);
+    // Last: a constructor that throws leaves nobody to close it.
+    this.#reader = new Reader(this.#trace);
   }
 
   async run(network: PreparedNetwork, { load, sink }: RunPart): Promise<void> {

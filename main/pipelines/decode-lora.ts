@@ -35,10 +35,9 @@ export async function decodeToFile(
   request: DecodeRequest,
 ): Promise<DecodeOutcome> {
   const { output, dtype, keyForm, embeddings, images, provenance } = request;
-  const modules = targetBlocks(expert.target).flatMap((block) => block.modules);
   const rank = expert.config.rank * images;
-  const shape = { modules, rank, dtype, keyForm };
-  const writer = new LoraWriter(output, shape, loraMetadata({ ...provenance, target: expert.target, rank }));
+  const modules = targetBlocks(expert.target).flatMap((block) => block.modules.map((module) => ({ ...module, rank })));
+  const writer = new LoraWriter(output, { modules, dtype, keyForm }, loraMetadata({ ...provenance, target: expert.target, rank }));
   const places = new Map(
     modules.flatMap((module) =>
       (['A', 'B'] as const).map((factor) => [factorName(module, factor), [module.path, factor] as const]),

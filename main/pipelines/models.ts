@@ -1,10 +1,11 @@
 import { I2lError } from '../contract/errors.ts';
 import { dinov3, dinov3Stages } from '../networks/dinov3.ts';
-import { expertTarget, i2l, i2lStages, type I2lConfig, type LoraDtype } from '../networks/i2l.ts';
+import { expertTarget, i2l, i2lStages, type I2lConfig } from '../networks/i2l.ts';
 import { recognise, type EncoderStages, type Network } from '../networks/network.ts';
 import { CheckpointScope, type Scope } from '../networks/scope.ts';
 import { siglip2, siglip2Stages } from '../networks/siglip2.ts';
 import type { Target } from '../lora/targets.ts';
+import type { StoredDtype } from '../lora/write-lora.ts';
 import type { Stage } from '../offload/stage.ts';
 import { Checkpoint } from '../weights/checkpoint.ts';
 import { configBeside, locateModel } from '../weights/locate.ts';
@@ -48,7 +49,7 @@ export interface OpenExpert {
   readonly synthetic: boolean;
   readonly config: I2lConfig;
   readonly target: Target;
-  readonly stages: (dtype: LoraDtype) => readonly Stage[];
+  readonly stages: (dtype: StoredDtype) => readonly Stage[];
 }
 
 /** @param path the expert's file. @throws I2lError UNSUPPORTED for one that needs Qwen2.5-VL's tokens */

@@ -1,9 +1,9 @@
 import type { CreateJob } from '../contract/job.ts';
+import type { NetworkPlan } from '../offload/planner.ts';
 import { priorSeconds } from '../offload/progress.ts';
-import { factorShape, STORED_DTYPE } from '../lora/write-lora.ts';
+import { loraBytes } from '../lora/write-lora.ts';
 import { targetBlocks } from '../lora/targets.ts';
-import { DTYPE_BYTES } from '../contract/tensor.ts';
-import { planFor } from './context.ts';
+import { planAll } from './context.ts';
 import { prepareExpert } from './decode-lora.ts';
 import { prepareEncoder } from './encode-images.ts';
 import { checkWidth, locateExpert, openEncoders, openExpert } from './models.ts';
@@ -46,8 +46,9 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
     ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder) })),
     { id: expert.id, prepared: prepareExpert(name, expert, dtype) },
   ];
+  const plans = planAll(parts.map(({ prepared }) => prepared), images, memory); // prettier-ignore
   const networks = parts.map(({ id, prepared }): NetworkEstimate => {
-    const { groups, imagesPerRun, weightBytes, peakBytes, flops } = planFor(prepared, images, memory);
+    const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plans.get(prepared) as NetworkPlan;
     const seconds = priorSeconds(weightBytes, flops);
     return {
       network: prepared.name,
@@ -61,12 +62,8 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
       seconds,
     };
   });
-  const modules = targetBlocks(expert.target).flatMap((block) => block.modules);
   const rank = expert.config.rank * images;
-  const values = modules.reduce((sum, module) => {
-    const [a, b] = [factorShape(module, rank, 'A'), factorShape(module, rank, 'B')];
-    return sum + a[0] * a[1] + b[0] * b[1];
-  }, 0);
+  const modules = targetBlocks(expert.target).flatMap((block) => block.modules.map((module) => ({ ...module, rank })));
   const sum = (of: (network: NetworkEstimate) => number): number => networks.reduce((total, network) => total + of(network), 0);
   return {
     networks,
@@ -76,6 +73,6 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
     seconds: sum(({ seconds }) => seconds),
     rank,
     modules: modules.length,
-    outputBytes: values * DTYPE_BYTES[STORED_DTYPE[dtype]],
+    outputBytes: loraBytes(modules, dtype),
   };
 }
