@@ -1,6 +1,6 @@
 import { requestSchema, type EngineEvent } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
-import { runJob } from './pipelines/image-to-lora.ts';
+import { runJob } from './pipelines/run-job.ts';
 
 /**
  * The compute process: one job over a message channel, then it ends and gives all its memory back. Native

@@ -88,10 +88,23 @@ export function progressLine(progress: JobProgress, columns = 100): string {
 }
 
 export function resultWords(result: JobResult): string {
-  const what =
-    result.rank === undefined ? `embeddings of ${result.images} images` : `rank ${result.rank}, ${result.modules} modules`;
+  const what = describeResult(result);
   const cost = `read ${formatBytes(result.weightBytes)} of weights, peak memory ${formatBytes(result.peakMemory)}, on ${result.device}`;
   return `${result.output}\n  ${formatBytes(result.bytes)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
+}
+
+function describeResult({ rank, modules, images, kept, worstKept }: JobResult): string {
+  const parts = [
+    rank === undefined ? undefined : `rank ${rank}`,
+    modules === undefined ? undefined : `${modules} modules`,
+    rank === undefined && images !== undefined ? `embeddings of ${images} images` : undefined,
+    kept === undefined ? undefined : `keeps ${percent(kept)} of the norm (worst module ${percent(worstKept ?? kept)})`,
+  ];
+  return parts.filter((part) => part !== undefined).join(', ');
+}
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(share > 0.999 ? 3 : 1)} %`;
 }
 
 export function formatBytes(bytes: number): string {

@@ -55,11 +55,51 @@ export const decodeJobSchema = z.object({
   ...engineOptions,
 });
 
-export const jobSchema = z.discriminatedUnion('kind', [createJobSchema, encodeJobSchema, decodeJobSchema]);
+const share = z.number().positive().max(1);
+const rank = z.int().positive().max(4096);
+
+export const rankChoiceSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('fixed'), rank }),
+  /** The smallest rank that keeps this share of the Frobenius norm. */
+  z.object({ kind: z.literal('energy'), share, perModule: z.boolean(), cap: rank.optional() }),
+  /** Components of at least 1 / ratio of the module's largest singular value. */
+  z.object({ kind: z.literal('ratio'), ratio: z.number().min(1), perModule: z.boolean(), cap: rank.optional() }),
+]);
+export type RankChoice = z.infer<typeof rankChoiceSchema>;
+
+export const SPLITS = ['b-heavy', 'balanced'] as const;
+
+export const resetRankJobSchema = z.object({
+  kind: z.literal('reset-rank'),
+  file: path,
+  choice: rankChoiceSchema,
+  /** Where the singular values go: all into B, or their roots into both. */
+  split: z.enum(SPLITS),
+  ...loraOptions,
+  ...engineOptions,
+});
+
+export const spectrumJobSchema = z.object({
+  kind: z.literal('spectrum'),
+  file: path,
+  /** A safetensors file with each module's singular values in f32. */
+  output: path,
+  ...engineOptions,
+});
+
+export const jobSchema = z.discriminatedUnion('kind', [
+  createJobSchema,
+  encodeJobSchema,
+  decodeJobSchema,
+  resetRankJobSchema,
+  spectrumJobSchema,
+]);
 
 export type CreateJob = z.infer<typeof createJobSchema>;
 export type EncodeJob = z.infer<typeof encodeJobSchema>;
 export type DecodeJob = z.infer<typeof decodeJobSchema>;
+export type ResetRankJob = z.infer<typeof resetRankJobSchema>;
+export type SpectrumJob = z.infer<typeof spectrumJobSchema>;
 export type Job = z.infer<typeof jobSchema>;
 
 export const requestSchema = z.discriminatedUnion('type', [
@@ -94,12 +134,16 @@ const resultSchema = z.object({
   type: z.literal('done'),
   output: z.string(),
   bytes: z.number(),
-  images: z.int(),
+  /** Absent where a job has none. */
+  images: z.int().optional(),
   /** Of a LoRA; absent for embeddings. */
   rank: z.int().optional(),
   modules: z.int().optional(),
   /** sha256 of the tensor bytes. */
   tensorHash: z.string().optional(),
+  /** Share of the Frobenius norm that a new rank keeps, of all modules and of the worst. */
+  kept: z.number().optional(),
+  worstKept: z.number().optional(),
   device: z.string(),
   seconds: z.number(),
   weightBytes: z.number(),

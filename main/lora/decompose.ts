@@ -65,7 +65,10 @@ function rootsOf(gram: Float64Array, rank: number): Roots {
 
 /** Eigenvectors by their roots: vectors @ diag(1 / roots), what makes a factor orthonormal. */
 function divided({ vectors, roots }: Roots): Matrix {
-  return scaledColumns(vectors, Float64Array.from(roots, (root) => 1 / root));
+  return scaledColumns(
+    vectors,
+    Float64Array.from(roots, (root) => 1 / root),
+  );
 }
 
 function scaledColumns(matrix: Matrix, factors: Float64Array): Matrix {

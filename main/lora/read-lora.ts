@@ -71,10 +71,14 @@ function readModule(file: SafetensorsFile, path: string, { A, B, alpha }: Parts)
   const [out = 0, columns = 0] = B.shape;
   if (A.shape.length !== 2 || B.shape.length !== 2 || rank !== columns || rank === 0 || inner === 0 || out === 0) {
     const shapes = `${shapeText(A.shape)} and ${shapeText(B.shape)}`;
-    throw new I2lError('LORA_MISMATCH', `${file.file}: ${path}: factors of the shapes ${shapes} don't make a LoRA of a linear layer.`, {
-      file: file.file,
-      module: path,
-    });
+    throw new I2lError(
+      'LORA_MISMATCH',
+      `${file.file}: ${path}: factors of the shapes ${shapes} don't make a LoRA of a linear layer.`,
+      {
+        file: file.file,
+        module: path,
+      },
+    );
   }
   return {
     path,
@@ -90,7 +94,10 @@ function readModule(file: SafetensorsFile, path: string, { A, B, alpha }: Parts)
 function readAlpha(file: SafetensorsFile, entry: TensorEntry): number {
   const [alpha = Number.NaN, ...others] = readValues(asComputable(file, entry));
   if (others.length === 0 && Number.isFinite(alpha)) return alpha;
-  throw new I2lError('LORA_MISMATCH', `${file.file}: "${entry.name}" is not one finite number.`, { file: file.file, tensor: entry.name });
+  throw new I2lError('LORA_MISMATCH', `${file.file}: "${entry.name}" is not one finite number.`, {
+    file: file.file,
+    tensor: entry.name,
+  });
 }
 
 function keysError(file: string, why: string, keys: readonly string[]): I2lError {

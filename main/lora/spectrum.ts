@@ -1,3 +1,5 @@
+import type { RankChoice } from '../contract/job.ts';
+
 /**
  * What a rank keeps and costs, answered from the singular values alone: no tensor is touched, so a slider
  * can ask at every frame.
@@ -13,14 +15,6 @@ export interface ModuleSpectrum {
 }
 
 export type Spectrum = readonly ModuleSpectrum[];
-
-/** What the user asks for. */
-export type RankChoice =
-  | { readonly kind: 'fixed'; readonly rank: number }
-  /** The smallest rank that keeps this share of the Frobenius norm, 0 < share <= 1. */
-  | { readonly kind: 'energy'; readonly share: number; readonly perModule: boolean; readonly cap?: number }
-  /** Components of at least 1 / ratio of the module's largest. */
-  | { readonly kind: 'ratio'; readonly ratio: number; readonly perModule: boolean; readonly cap?: number };
 
 /** A rank for every module, in the spectrum's order; at least 1, since a LoRA's file has no empty module. */
 export function chooseRanks(spectrum: Spectrum, choice: RankChoice): number[] {

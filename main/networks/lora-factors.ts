@@ -2,11 +2,13 @@
  * The long products of LoRA algebra as stages over the LoRA file itself, so that a factor of any length
  * goes through the same mapped weights as a network's. In double precision.
  */
+import { rowsOf } from '../contract/tensor.ts';
 import type { LoraModule } from '../lora/read-lora.ts';
 import type { StoredDtype } from '../lora/write-lora.ts';
 import type { Graph, Value } from '../onnx/graph.ts';
 import { ELEMENT } from '../onnx/proto.ts';
-import type { Stage } from '../offload/stage.ts';
+import type { Stage, StageResult } from '../offload/stage.ts';
+import { mulberry32 } from '../weights/synthetic.ts';
 
 export const gramName = (module: string, factor: 'A' | 'B'): string => `${module}.gram.${factor}`;
 
@@ -29,9 +31,12 @@ export function gramStages(modules: readonly LoraModule[]): readonly Stage[] {
   }));
 }
 
-/** A module with the small matrices that make its new factors: right [k, rank] @ A and B @ left [rank, k]. */
+/** A module with the small matrices that make its new factors: right [kept, rank] @ A and B @ left [rank, kept]. */
 export interface Recombined {
   readonly module: LoraModule;
+  /** Components that are kept. */
+  readonly kept: number;
+  /** Of the new factors; above `kept`, the rest is room to learn. */
   readonly rank: number;
   readonly right: Float64Array;
   readonly left: Float64Array;
@@ -41,25 +46,80 @@ export const newFactorName = (module: string, factor: 'A' | 'B'): string => `${m
 
 /**
  * Emits each module's new factors in the type that a file stores. The sign of a component is free; here
- * the entry of largest magnitude in its row of A is positive, so equal LoRAs give equal files.
+ * the entry of largest magnitude in its row of A is positive, so equal LoRAs give equal files. Ranks above
+ * the kept ones get a row of A as a new LoRA's has it and a column of zeros in B: dW is unchanged, and the
+ * row can still learn (with zeros in both it could not).
  */
 export function recombineStages(modules: readonly Recombined[], dtype: StoredDtype): readonly Stage[] {
-  return modules.map(({ module, rank, right, left }) => ({
-    id: `${module.path} factors`,
+  return modules.map((recombined) => ({
+    id: `${recombined.module.path} factors`,
     takes: [],
     build: (g) => {
-      const a = gemm(g, g.doubles(right, [rank, module.rank]), asDouble(g, g.weight(module.a)), [rank, module.in]);
-      const b = gemm(g, asDouble(g, g.weight(module.b)), g.doubles(left, [module.rank, rank]), [module.out, rank]);
-      const signs = signsOf(g, a, rank);
-      const row = g.node('Transpose', [signs], [1, rank], { perm: [1, 0] }, '', ELEMENT.DOUBLE);
-      return {
-        emit: {
-          [newFactorName(module.path, 'A')]: g.store(multiply(g, a, signs), dtype),
-          [newFactorName(module.path, 'B')]: g.store(multiply(g, b, row), dtype),
-        },
-      };
+      const { module, kept, rank } = recombined;
+      const [a, b] = kept > 0 ? newFactors(g, recombined) : [undefined, undefined];
+      const rows = joined(g, a, rank > kept ? startingRows(g, module, rank - kept) : undefined, 0);
+      const columns = joined(g, b, rank > kept ? zeros(g, [module.out, rank - kept]) : undefined, 1);
+      return emitted(g, module, rows, columns, dtype);
     },
   }));
+}
+
+/** Emits the first rows of A and columns of B as they are. */
+export function cutStages(modules: readonly LoraModule[], rank: number, dtype: StoredDtype): readonly Stage[] {
+  return modules.map((module) => ({
+    id: `${module.path} cut`,
+    takes: [],
+    build: (g) => {
+      const bounds = [g.integers([0]), g.integers([rank]), g.integers([1])];
+      const columns = g.node('Slice', [g.weight(module.b), ...bounds], [module.out, rank]);
+      return emitted(g, module, g.weight(rowsOf(module.a, 0, rank)), columns, dtype);
+    },
+  }));
+}
+
+function emitted(g: Graph, { path }: LoraModule, a: Value, b: Value, dtype: StoredDtype): StageResult {
+  return { emit: { [newFactorName(path, 'A')]: g.store(a, dtype), [newFactorName(path, 'B')]: g.store(b, dtype) } };
+}
+
+function newFactors(g: Graph, { module, kept, right, left }: Recombined): [Value, Value] {
+  const a = gemm(g, g.doubles(right, [kept, module.rank]), asDouble(g, g.weight(module.a)), [kept, module.in]);
+  const b = gemm(g, asDouble(g, g.weight(module.b)), g.doubles(left, [module.rank, kept]), [module.out, kept]);
+  const signs = signsOf(g, a, kept);
+  const row = g.node('Transpose', [signs], [1, kept], { perm: [1, 0] }, '', ELEMENT.DOUBLE);
+  return [multiply(g, a, signs), multiply(g, b, row)];
+}
+
+/** torch's start of a LoRA's A: kaiming_uniform with a = sqrt(5), which is uniform in +- 1 / sqrt(in). */
+function startingRows(g: Graph, { in: inner, path }: LoraModule, rows: number): Value {
+  const next = mulberry32(seedOf(path));
+  const bound = 1 / Math.sqrt(inner);
+  return g.cast(
+    g.constant(
+      Float32Array.from({ length: rows * inner }, () => bound * (2 * next() - 1)),
+      [rows, inner],
+    ),
+    ELEMENT.DOUBLE,
+  );
+}
+
+function zeros(g: Graph, dims: readonly number[]): Value {
+  return g.node('Expand', [g.doubles(Float64Array.of(0), [1, 1]), g.integers(dims)], dims, {}, '', ELEMENT.DOUBLE);
+}
+
+function joined(g: Graph, first: Value | undefined, second: Value | undefined, axis: number): Value {
+  const parts = [first, second].filter((part) => part !== undefined);
+  const [only] = parts;
+  if (only === undefined) throw new RangeError('a factor without ranks');
+  if (parts.length === 1) return only;
+  const along = parts.reduce((sum, part) => sum + Number(part.dims[axis]), 0);
+  return g.node('Concat', parts, only.dims.with(axis, along), { axis }, '', ELEMENT.DOUBLE);
+}
+
+/** FNV-1a: a start of its own for each module, the same every time. */
+function seedOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash;
 }
 
 /** [rank, 1] of 1 and -1: that of each row's entry of largest magnitude; 1 for a tie. */

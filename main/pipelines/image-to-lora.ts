@@ -1,8 +1,7 @@
 import { resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
-import type { CreateJob, DecodeJob, EncodeJob, EngineEvent, Job, JobResult } from '../contract/job.ts';
+import type { CreateJob, DecodeJob, EncodeJob, EngineEvent, JobResult } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
-import { removeStaleParts } from '../weights/stale-files.ts';
 import { NetworkRunner, threadsOf, type PipelineContext, type PreparedNetwork } from './context.ts';
 import { decodeToFile, equalWeights, prepareExpert, SYNTHETIC_WARNING, type DecodeRequest } from './decode-lora.ts';
 import { chooseDevice } from './device-check.ts';
@@ -12,19 +11,8 @@ import { checkWidth, locateExpert, openEncoders, openExpert, type OpenEncoder, t
 import { VERSION } from './version.ts';
 
 /** The engine's main job and its two halves. Each opens everything first, then works, then writes once. */
-export async function runJob(context: PipelineContext, job: Job): Promise<JobResult> {
-  removeStaleParts(job.output);
-  switch (job.kind) {
-    case 'create':
-      return create(context, job);
-    case 'encode':
-      return encode(context, job);
-    case 'decode':
-      return decode(context, job);
-  }
-}
 
-async function create(context: PipelineContext, job: CreateJob): Promise<JobResult> {
+export async function create(context: PipelineContext, job: CreateJob): Promise<JobResult> {
   const [name = 'style'] = job.experts;
   const encoders = openEncoders(job.models);
   const expert = openExpert(locateExpert(job.models, job.target, name));
@@ -48,7 +36,7 @@ async function create(context: PipelineContext, job: CreateJob): Promise<JobResu
   }
 }
 
-async function encode(context: PipelineContext, job: EncodeJob): Promise<JobResult> {
+export async function encode(context: PipelineContext, job: EncodeJob): Promise<JobResult> {
   const encoders = openEncoders(job.models);
   refuseOverwriting(job.output, [...job.images, ...encoders.map(({ path }) => path)]);
   const images = await readImages(context, job.images, encoders, job.skipBad);
@@ -64,7 +52,7 @@ async function encode(context: PipelineContext, job: EncodeJob): Promise<JobResu
   }
 }
 
-async function decode(context: PipelineContext, job: DecodeJob): Promise<JobResult> {
+export async function decode(context: PipelineContext, job: DecodeJob): Promise<JobResult> {
   const { parts, encoders, hashes } = readEmbeddings(job.embeddings);
   const images = hashes.length;
   const width = parts.reduce((sum, part) => sum + part.width, 0);
@@ -88,7 +76,7 @@ async function decode(context: PipelineContext, job: DecodeJob): Promise<JobResu
 
 async function startRunner(
   context: PipelineContext,
-  job: Job,
+  job: CreateJob | EncodeJob | DecodeJob,
   networks: readonly PreparedNetwork[],
   images: number,
 ): Promise<NetworkRunner> {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { readValues } from '../../main/weights/values.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
-import { runJob } from '../../main/pipelines/image-to-lora.ts';
+import { runJob } from '../../main/pipelines/run-job.ts';
 import { goldenCases, goldenFolder, readAll, relativeError } from './goldens.ts';
 import { decodeGolden, silent } from './run-decoder.ts';
 

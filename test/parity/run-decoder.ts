@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { DecodeJob } from '../../main/contract/job.ts';
-import { runJob } from '../../main/pipelines/image-to-lora.ts';
+import { runJob } from '../../main/pipelines/run-job.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { float32Bytes } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
