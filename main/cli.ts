@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
-import { parseBytes, parseList, parseThreads } from './cli/arguments.ts';
+import { parseBytes, parseCount, parseList, parseNumber, parseThreads } from './cli/arguments.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
+import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
-import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES } from './contract/job.ts';
+import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { VERSION } from './pipelines/version.ts';
 
@@ -91,6 +92,42 @@ recipe(shown(program.command('plan')))
   .addOption(new Option('--dtype <type>', 'values of the LoRA').choices([...LORA_DTYPES]).default('bf16'))
   .action((images: string[], options: Parameters<typeof plan>[2] & ReportOptions) =>
     act(options, (context) => plan(context, images, options)),
+  );
+
+lora(program.command('rank'))
+  .description("change a LoRA's rank by its exact decomposition, or look at what each rank keeps")
+  .argument('<file>', 'a LoRA in any key form')
+  .option('--spectrum', 'only show what each rank keeps')
+  .option('--rank <k>', 'this rank; with --energy or --ratio, at most this rank', parseCount)
+  .option('--energy <share>', 'the smallest rank that keeps this share of the Frobenius norm', parseNumber)
+  .option('--ratio <r>', 'components of at least 1/r of the largest singular value', parseNumber)
+  .option('--per-module', 'with --energy or --ratio: a rank of its own for each module')
+  .addOption(new Option('--split <way>', 'where the singular values go').choices([...SPLITS]).default('b-heavy'))
+  .option('-o, --output <file>', 'the LoRA to write')
+  .action((file: string, options: Parameters<typeof rank>[2] & ReportOptions) =>
+    act(options, (context) => rank(context, file, options)),
+  );
+
+lora(program.command('merge'))
+  .description('put LoRAs side by side: the exact weighted sum of what they do')
+  .argument('<file...>', 'LoRAs, each as FILE or FILE:STRENGTH')
+  .option('--rank <k>', 'then bring the result to this rank', parseCount)
+  .requiredOption('-o, --output <file>', 'the LoRA to write')
+  .action((files: string[], options: Parameters<typeof merge>[2] & ReportOptions) =>
+    act(options, (context) => merge(context, files, options)),
+  );
+
+shown(program.command('inspect'))
+  .description('say what a LoRA is: target, modules, ranks, hashes, metadata')
+  .argument('<file...>', 'LoRAs in any key form')
+  .action((files: string[], options: ReportOptions) => act(options, (context) => inspect(context, files)));
+
+engine(program.command('diff'))
+  .description('compare two LoRAs by what they do, module by module')
+  .argument('<a>', 'a LoRA')
+  .argument('<b>', 'another')
+  .action((a: string, b: string, options: Parameters<typeof diff>[3] & ReportOptions) =>
+    act(options, (context) => diff(context, a, b, options)),
   );
 
 engine(program.command('demo'))

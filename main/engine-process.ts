@@ -53,7 +53,7 @@ function answerOf(child: ChildProcess, job: Job, onEvent: (event: EngineEvent) =
     );
     child.on('exit', (code, signal) => {
       if (answered) return;
-      if (child.pid !== undefined) removeStaleParts(job.output, child.pid);
+      if (child.pid !== undefined && 'output' in job) removeStaleParts(job.output, child.pid);
       reject(crash(code, signal, stderr()));
     });
   });

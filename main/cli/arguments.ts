@@ -23,6 +23,18 @@ export function parseThreads(text: string): number {
   return threads;
 }
 
+export function parseCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
+  return count;
+}
+
+export function parseNumber(text: string): number {
+  const number = Number(text);
+  if (text.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('Expected a number.');
+  return number;
+}
+
 /** 'style' or 'style,coarse' to names; the ones that exist in this version are checked by the job's schema. */
 export function parseList(text: string): string[] {
   const names = text.split(',').map((name) => name.trim());

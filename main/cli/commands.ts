@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { I2lError } from '../contract/errors.ts';
-import { jobSchema, type Job } from '../contract/job.ts';
+import { jobSchema, type Job, type JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
@@ -141,11 +141,16 @@ function checked(job: object): PlanJob {
   return { ...(parseJob(probe) as PlanJob & Job), images };
 }
 
-async function runAndReport({ report, signal }: CommandContext, job: object): Promise<void> {
+export async function runAndReport(context: CommandContext, job: object): Promise<void> {
+  const result = await runEngineJob(context, job);
+  context.report.result(resultWords(result), result);
+}
+
+/** Checks a job and runs it in the engine. */
+export async function runEngineJob({ report, signal }: CommandContext, job: object): Promise<JobResult> {
   const parsed = parseJob(job);
-  mkdirSync(dirname(parsed.output), { recursive: true });
-  const result = await runInEngine(parsed, { onEvent: (event) => report.event(event), signal });
-  report.result(resultWords(result), result);
+  if ('output' in parsed) mkdirSync(dirname(parsed.output), { recursive: true });
+  return runInEngine(parsed, { onEvent: (event) => report.event(event), signal });
 }
 
 /** @throws I2lError BAD_ARGUMENT that says what was expected of which option */
@@ -153,9 +158,13 @@ function parseJob(job: object): Job {
   const parsed = jobSchema.safeParse(job);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const option = String(issue?.path[0] ?? 'job');
+  const field = String(issue?.path.at(-1) ?? 'job');
+  const option = OPTION_OF[field] ?? field;
   throw new I2lError('BAD_ARGUMENT', `${optionName(option)}: ${expectedOf(option, issue?.message ?? 'not usable')}.`, { option });
 }
+
+/** Fields that the command line calls otherwise. */
+const OPTION_OF: Readonly<Record<string, string>> = { share: 'energy', cap: 'rank' };
 
 function optionName(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -172,7 +181,7 @@ function engineOf({ memory, device, threads }: EngineOptions): EngineOptions {
 }
 
 /** @throws I2lError BAD_ARGUMENT for another ending: programs tell the format by it */
-function loraPath(output: string): string {
+export function loraPath(output: string): string {
   if (output.endsWith('.safetensors')) return resolve(output);
   throw new I2lError('BAD_ARGUMENT', `${output}: the output's name must end in .safetensors.`, { option: 'output' });
 }

@@ -43,7 +43,8 @@ function lineReport(): Report {
       if (event.type === 'note') printLine(event.message);
       if (event.type !== 'progress' || event.step === step) return;
       step = event.step;
-      printLine(`${step}: ${event.images} image${event.images === 1 ? '' : 's'}, stage ${event.stageIndex} of ${event.stageCount}`);
+      const images = event.images > 1 ? `, ${event.images} images` : '';
+      printLine(`${step}: stage ${event.stageIndex} of ${event.stageCount}${images}`);
     },
     result: (words) => void process.stdout.write(`${words}\n`),
     error: printError,
@@ -90,7 +91,7 @@ export function progressLine(progress: JobProgress, columns = 100): string {
 export function resultWords(result: JobResult): string {
   const what = describeResult(result);
   const cost = `read ${formatBytes(result.weightBytes)} of weights, peak memory ${formatBytes(result.peakMemory)}, on ${result.device}`;
-  return `${result.output}\n  ${formatBytes(result.bytes)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
+  return `${result.output ?? ''}\n  ${formatBytes(result.bytes ?? 0)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
 }
 
 function describeResult({ rank, modules, images, kept, worstKept }: JobResult): string {

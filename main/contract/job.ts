@@ -87,12 +87,24 @@ export const spectrumJobSchema = z.object({
   ...engineOptions,
 });
 
+export const mergeJobSchema = z.object({
+  kind: z.literal('merge'),
+  inputs: z.array(z.object({ file: path, strength: z.number() })).min(1),
+  ...loraOptions,
+  ...engineOptions,
+});
+
+/** Compares two LoRAs module by module; nothing is written. */
+export const diffJobSchema = z.object({ kind: z.literal('diff'), a: path, b: path, ...engineOptions });
+
 export const jobSchema = z.discriminatedUnion('kind', [
   createJobSchema,
   encodeJobSchema,
   decodeJobSchema,
   resetRankJobSchema,
   spectrumJobSchema,
+  mergeJobSchema,
+  diffJobSchema,
 ]);
 
 export type CreateJob = z.infer<typeof createJobSchema>;
@@ -100,6 +112,8 @@ export type EncodeJob = z.infer<typeof encodeJobSchema>;
 export type DecodeJob = z.infer<typeof decodeJobSchema>;
 export type ResetRankJob = z.infer<typeof resetRankJobSchema>;
 export type SpectrumJob = z.infer<typeof spectrumJobSchema>;
+export type MergeJob = z.infer<typeof mergeJobSchema>;
+export type DiffJob = z.infer<typeof diffJobSchema>;
 export type Job = z.infer<typeof jobSchema>;
 
 export const requestSchema = z.discriminatedUnion('type', [
@@ -132,8 +146,9 @@ const progressSchema = z.object({
 
 const resultSchema = z.object({
   type: z.literal('done'),
-  output: z.string(),
-  bytes: z.number(),
+  /** The file that was written, and its bytes; absent where a job writes none. */
+  output: z.string().optional(),
+  bytes: z.number().optional(),
   /** Absent where a job has none. */
   images: z.int().optional(),
   /** Of a LoRA; absent for embeddings. */
@@ -144,6 +159,17 @@ const resultSchema = z.object({
   /** Share of the Frobenius norm that a new rank keeps, of all modules and of the worst. */
   kept: z.number().optional(),
   worstKept: z.number().optional(),
+  /** Of two LoRAs: ||dWa - dWb|| / ||dWa|| and the cosine between them; a module of one alone has neither. */
+  comparison: z
+    .array(
+      z.object({
+        module: z.string(),
+        relativeError: z.number().optional(),
+        cosine: z.number().optional(),
+        only: z.enum(['a', 'b']).optional(),
+      }),
+    )
+    .optional(),
   device: z.string(),
   seconds: z.number(),
   weightBytes: z.number(),

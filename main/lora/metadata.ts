@@ -49,3 +49,15 @@ export function loraMetadata(provenance: Provenance): Metadata {
     ...(provenance.warning === undefined ? {} : { 'i2l.warning': provenance.warning }),
   };
 }
+
+/** Another file's metadata for new tensors: what it says stays, but for the rank and the hashes. */
+export function renewedMetadata(metadata: Metadata, rank: number): Metadata {
+  const kept = Object.entries(metadata).filter(([key]) => key !== 'sshs_legacy_hash');
+  return {
+    ...Object.fromEntries(kept),
+    ss_network_dim: String(rank),
+    ss_network_alpha: String(rank),
+    'modelspec.hash_sha256': `0x${HASH_PLACEHOLDER}`,
+    sshs_model_hash: HASH_PLACEHOLDER,
+  };
+}

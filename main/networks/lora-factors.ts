@@ -145,3 +145,62 @@ function multiply(g: Graph, x: Value, by: Value): Value {
 function gemm(g: Graph, a: Value, b: Value, dims: readonly number[], attributes: Record<string, number> = {}): Value {
   return g.node('Gemm', [a, b], dims, attributes, '', ELEMENT.DOUBLE);
 }
+
+/** One LoRA's part in a merge. */
+export interface Part {
+  readonly module: LoraModule;
+  /** What dW is multiplied by, the file's own alpha included; it goes on A alone. */
+  readonly factor: number;
+}
+
+/** Emits LoRAs of one module put side by side along the rank: dW is the sum of factor * dW of the parts. */
+export function mergeStages(modules: ReadonlyMap<string, readonly Part[]>, dtype: StoredDtype): readonly Stage[] {
+  return [...modules].map(([path, parts]) => ({
+    id: `${path} merge`,
+    takes: [],
+    build: (g) => {
+      const rows = parts.map(({ module, factor }) => g.mul(g.weight(module.a), g.constant(Float32Array.of(factor), [1, 1])));
+      const columns = parts.map(({ module }) => g.weight(module.b));
+      const a = rows.length === 1 ? first(rows) : g.concat(rows, 0);
+      const b = columns.length === 1 ? first(columns) : g.concat(columns, 1);
+      return { emit: { [newFactorName(path, 'A')]: g.store(a, dtype), [newFactorName(path, 'B')]: g.store(b, dtype) } };
+    },
+  }));
+}
+
+export type Side = 'aa' | 'bb' | 'ab';
+export const productName = (module: string, side: Side): string => `${module}.product.${side}`;
+
+/**
+ * Emits <dWa, dWa>, <dWb, dWb> and <dWa, dWb> of each module pair: with dW = B A the inner product of two
+ * is the sum over (B1^T B2) * (A1 A2^T), so the dense matrices are never made.
+ */
+export function productStages(pairs: readonly (readonly [LoraModule, LoraModule])[]): readonly Stage[] {
+  return pairs.map(([one, other]) => ({
+    id: `${one.path} products`,
+    takes: [],
+    build: (g) => {
+      const product = (x: LoraModule, y: LoraModule): Value => {
+        const dims = [x.rank, y.rank];
+        const bb = gemm(g, asDouble(g, g.weight(x.b)), asDouble(g, g.weight(y.b)), dims, { transA: 1 });
+        const aa = gemm(g, asDouble(g, g.weight(x.a)), asDouble(g, g.weight(y.a)), dims, { transB: 1 });
+        const scale = g.doubles(Float64Array.of(x.scale * y.scale), [1, 1]);
+        return multiply(g, multiply(g, bb, aa), scale);
+      };
+      const sum = (x: Value): Value => g.node('ReduceSum', [x, g.integers([0, 1])], [1, 1], { keepdims: 1 }, '', ELEMENT.DOUBLE);
+      return {
+        emit: {
+          [productName(one.path, 'aa')]: sum(product(one, one)),
+          [productName(one.path, 'bb')]: sum(product(other, other)),
+          [productName(one.path, 'ab')]: sum(product(one, other)),
+        },
+      };
+    },
+  }));
+}
+
+function first<T>(items: readonly T[]): T {
+  const [item] = items;
+  if (item === undefined) throw new RangeError('nothing to merge');
+  return item;
+}

@@ -1,14 +1,14 @@
 import { I2lError } from '../contract/errors.ts';
 import type { JobResult, ResetRankJob, SpectrumJob } from '../contract/job.ts';
-import type { HostTensor } from '../contract/tensor.ts';
 import { decompose, type Decomposition } from '../lora/decompose.ts';
-import { HASH_PLACEHOLDER, type Metadata } from '../lora/metadata.ts';
+import { renewedMetadata, type Metadata } from '../lora/metadata.ts';
 import { openLora, type Lora, type LoraModule } from '../lora/read-lora.ts';
 import { answerFor, chooseRanks, type Spectrum } from '../lora/spectrum.ts';
-import { LoraWriter, STORED_DTYPE } from '../lora/write-lora.ts';
-import { cutStages, gramName, gramStages, newFactorName, recombineStages, type Recombined } from '../networks/lora-factors.ts';
+import { STORED_DTYPE } from '../lora/write-lora.ts';
+import { cutStages, gramName, gramStages, recombineStages, type Recombined } from '../networks/lora-factors.ts';
 import { DTYPE_BYTES } from '../contract/tensor.ts';
-import { NetworkRunner, prepare, threadsOf, type PipelineContext, type PreparedNetwork } from './context.ts';
+import { prepare, type NetworkRunner, type PipelineContext, type PreparedNetwork } from './context.ts';
+import { startAlgebra, writeFactors } from './write-factors.ts';
 import { writeSpectrum } from './spectrum-file.ts';
 
 /**
@@ -29,7 +29,7 @@ interface Analysis {
 export async function computeSpectrum(context: PipelineContext, job: SpectrumJob): Promise<JobResult> {
   const lora = openLora(job.file);
   const gram = prepare('spectrum', gramStages(lora.modules), true);
-  const runner = startRunner(context, job, [gram]);
+  const runner = startAlgebra(context, job, gram);
   try {
     const { spectrum } = await analyse(runner, gram, lora);
     const bytes = writeSpectrum(job.output, spectrum);
@@ -43,7 +43,7 @@ export async function resetRank(context: PipelineContext, job: ResetRankJob): Pr
   const lora = openLora(job.file);
   if (canCut(lora, job)) return cut(context, job, lora);
   const gram = prepare('analysis', gramStages(lora.modules), true);
-  const first = startRunner(context, job, [gram]);
+  const first = startAlgebra(context, job, gram);
   const { decompositions, spectrum } = await analyse(first, gram, lora).finally(() => first.close());
   const ranks = chooseRanks(spectrum, job.choice);
   const recombined = lora.modules.map((module, i) =>
@@ -51,7 +51,7 @@ export async function resetRank(context: PipelineContext, job: ResetRankJob): Pr
   );
   const answer = answerFor(spectrum, ranks, DTYPE_BYTES[STORED_DTYPE[job.dtype]]);
   const stages = prepare('factors', recombineStages(recombined, STORED_DTYPE[job.dtype]), true);
-  const result = await writeFactors(context, job, lora, ranks, stages);
+  const result = await write(context, job, lora, ranks, stages);
   return { ...result, kept: answer.kept, worstKept: answer.worst.kept };
 }
 
@@ -104,10 +104,10 @@ function canCut({ file, modules }: Lora, { choice, split }: ResetRankJob): boole
 async function cut(context: PipelineContext, job: ResetRankJob, lora: Lora): Promise<JobResult> {
   const rank = job.choice.kind === 'fixed' ? job.choice.rank : 0;
   const stages = prepare('cut', cutStages(lora.modules, rank, STORED_DTYPE[job.dtype]), true);
-  return writeFactors(context, job, lora, lora.modules.map(() => rank), stages); // prettier-ignore
+  return write(context, job, lora, lora.modules.map(() => rank), stages); // prettier-ignore
 }
 
-async function writeFactors(
+function write(
   context: PipelineContext,
   job: ResetRankJob,
   lora: Lora,
@@ -115,64 +115,16 @@ async function writeFactors(
   stages: PreparedNetwork,
 ): Promise<JobResult> {
   const modules = lora.modules.map(({ path, in: inner, out }, i) => ({ path, in: inner, out, rank: ranks[i] as number }));
-  const places = new Map(
-    modules.flatMap(({ path }) => (['A', 'B'] as const).map((factor) => [newFactorName(path, factor), [path, factor] as const])),
-  );
-  const runner = startRunner(context, job, [stages]);
-  const writer = new LoraWriter(job.output, { modules, dtype: job.dtype, keyForm: job.keyForm }, newMetadata(lora, ranks, job));
-  try {
-    await runner.run(stages, {
-      load: () => ({}),
-      sink: (name: string, tensor: HostTensor) => {
-        const place = places.get(name);
-        if (!place) throw new I2lError('INTERNAL', `${name} is not a factor of this LoRA.`);
-        writer.write(...place, tensor);
-      },
-    });
-    const tensorHash = writer.finish();
-    const rank = Math.max(...ranks);
-    return {
-      type: 'done',
-      output: job.output,
-      bytes: writer.bytes,
-      rank,
-      modules: modules.length,
-      tensorHash,
-      ...runner.summary(),
-    };
-  } catch (error) {
-    writer.abort();
-    throw error;
-  } finally {
-    await runner.close();
-  }
+  return writeFactors(context, job, { modules, metadata: newMetadata(lora, ranks, job), stages });
 }
 
 /** What the file said of itself stays; what the new rank changes is set. */
 function newMetadata({ file }: Lora, ranks: readonly number[], { split, choice }: ResetRankJob): Metadata {
-  const rank = String(Math.max(...ranks));
-  const alphaFree = Object.fromEntries(Object.entries(file.metadata).filter(([key]) => !HASHES.includes(key)));
   return {
-    ...alphaFree,
-    ss_network_dim: rank,
-    ss_network_alpha: rank,
-    'modelspec.hash_sha256': `0x${HASH_PLACEHOLDER}`,
-    sshs_model_hash: HASH_PLACEHOLDER,
+    ...renewedMetadata(file.metadata, Math.max(...ranks)),
     'i2l.rank': JSON.stringify(choice),
     [SORTED_KEY]: `${SORTED} ${split}`,
   };
-}
-
-/** Of the old tensors. */
-const HASHES = ['modelspec.hash_sha256', 'sshs_model_hash', 'sshs_legacy_hash'];
-
-/** The algebra runs in double precision on the CPU, as one batch. */
-function startRunner(
-  context: PipelineContext,
-  job: SpectrumJob | ResetRankJob,
-  networks: readonly PreparedNetwork[],
-): NetworkRunner {
-  return new NetworkRunner(context, { device: 'cpu', threads: threadsOf(job.threads) }, networks, 1, job.memory);
 }
 
 function notFinite(file: string, module: string): I2lError {
