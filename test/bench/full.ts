@@ -89,6 +89,7 @@ async function benchDecode(models: string, imageCounts: readonly number[]): Prom
         console.log('decode cold: not run (the system lets only root empty its file cache)');
         continue;
       }
+      if (!cold) readThrough(expert); // Warm means that it is in memory already.
       const read = readThrough(expert);
       if (cold) dropCaches();
       const { result, peak, wall } = await measured(command);
