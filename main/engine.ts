@@ -38,7 +38,8 @@ function fail(error: I2lError): void {
 }
 
 function send(event: EngineEvent): void {
-  if (process.connected) process.send?.(event);
+  // Where the parent is gone and we don't know it yet, the callback takes the error; 'disconnect' follows.
+  if (process.connected) process.send?.(event, () => undefined);
 }
 
 /** The last word: the process ends once it is delivered, whatever else might keep it. */

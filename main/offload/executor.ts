@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import { Session, type SessionOptions } from '../onnx/runtime.ts';
+import { graphOptionsFor, Session, type SessionOptions } from '../onnx/runtime.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
 import { joinStages, neededAfter, outputName, type Stage, type StageGraph } from './stage.ts';
@@ -33,24 +33,24 @@ export interface NetworkRun {
  * @throws I2lError CANCELLED between groups, SESSION_FAILED, NOT_FINITE, or what the sink throws
  */
 export async function runNetwork(run: NetworkRun): Promise<void> {
-  const { plan, stages, reader } = run;
+  const { plan, reader } = run;
   const chunks = chunksOf(plan.images, plan.imagesPerRun);
   const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
-  let next = joinGroup(stages, plan.groups[0]);
+  let next = joinGroup(run, plan.groups[0]);
   for (const [at, group] of plan.groups.entries()) {
     await setImmediate(); // Lets a cancel message in.
     if (run.signal.aborted) throw new I2lError('CANCELLED', 'The job was cancelled.');
     const joined = next;
-    next = joinGroup(stages, plan.groups[at + 1]);
+    next = joinGroup(run, plan.groups[at + 1]);
     if (next) reader.warm(next.graph.cost().weights);
     if (joined) await runGroup(run, group, joined, chunks, states);
   }
 }
 
-function joinGroup(stages: readonly Stage[], group: StageGroup | undefined): StageGraph | undefined {
+function joinGroup({ stages, session }: NetworkRun, group: StageGroup | undefined): StageGraph | undefined {
   if (!group) return undefined;
   const members = stages.slice(group.first, group.first + group.count);
-  return joinStages(members, neededAfter(stages, group.first + group.count - 1));
+  return joinStages(members, neededAfter(stages, group.first + group.count - 1), graphOptionsFor(session.device));
 }
 
 async function runGroup(

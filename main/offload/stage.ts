@@ -1,5 +1,5 @@
 import type { GraphCost } from '../onnx/cost.ts';
-import { Graph, type Value } from '../onnx/graph.ts';
+import { Graph, type GraphOptions, type Value } from '../onnx/graph.ts';
 
 /**
  * A network is an ordered list of stages. Between stages flows the state: named tensors, one row (or
@@ -38,8 +38,8 @@ export interface StageGraph {
  * Puts consecutive stages into one graph.
  * @param needed state that later stages take; what nobody takes again is not given back.
  */
-export function joinStages(stages: readonly Stage[], needed: ReadonlySet<string>): StageGraph {
-  const graph = new Graph();
+export function joinStages(stages: readonly Stage[], needed: ReadonlySet<string>, options?: GraphOptions): StageGraph {
+  const graph = new Graph(options);
   const state = new Map<string, Value>();
   const takes: string[] = [];
   const changed = new Set<string>();

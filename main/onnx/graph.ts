@@ -16,6 +16,7 @@ import {
   type Value,
 } from './dims.ts';
 import { liveBytes, sumBytes, type GraphCost } from './cost.ts';
+import { plainAttention } from './plain-attention.ts';
 import { commonFolder, externalTensor, placeOf } from './external-data.ts';
 import {
   ATTRIBUTE,
@@ -56,6 +57,12 @@ export interface BuiltGraph {
   readonly model: Uint8Array;
   readonly weightsFolder: string | undefined;
   readonly outputs: readonly string[];
+  /** Nodes between f16 and f32: for a device that has no f16, the CPU runs them. */
+  readonly halfCasts: readonly string[];
+}
+
+export interface GraphOptions {
+  readonly fusedAttention: boolean;
 }
 
 export class Graph {
@@ -65,7 +72,14 @@ export class Graph {
   readonly #outputs: { readonly name: string; readonly value: Value }[] = [];
   readonly #weights = new Map<string, { readonly range: TensorRange; readonly value: Value }>();
   readonly #values = new Map<string, Value>();
+  readonly #halfCasts: string[] = [];
+  readonly #fusedAttention: boolean;
   #flops = { fixed: 0, perImage: 0 };
+
+  /** @param options fusedAttention: one operator for attention, where the device has a right one */
+  constructor({ fusedAttention }: GraphOptions = { fusedAttention: true }) {
+    this.#fusedAttention = fusedAttention;
+  }
 
   // ---- edges -------------------------------------------------------------------------------------
 
@@ -143,6 +157,7 @@ export class Graph {
     if (width % heads !== 0) throw misfit('attention', q, `a width that ${heads} heads divide`);
     for (const part of [k, v]) expectDims('attention', part, [q.dims[0], keys, width]);
     this.#countFlops(q, 0, 4 * queries * keys * width);
+    if (!this.#fusedAttention) return plainAttention(this, q, k, v, heads);
     return this.node('MultiHeadAttention', [q, k, v], q.dims, { num_heads: heads }, CONTRIB);
   }
 
@@ -250,7 +265,9 @@ export class Graph {
 
   cast(x: Value, to: ElementType): Value {
     if (x.type === to) return x;
-    return this.node('Cast', [x], x.dims, { to }, '', to);
+    const cast = this.node('Cast', [x], x.dims, { to }, '', to);
+    if (x.type === ELEMENT.FLOAT16 || to === ELEMENT.FLOAT16) this.#halfCasts.push(cast.name);
+    return cast;
   }
 
   /** Rounds to the nearest value of a storage type, and gives its bits; f32 passes unchanged. */
@@ -301,7 +318,7 @@ export class Graph {
         output: outputs.map(valueInfo),
       },
     });
-    return { model, weightsFolder: folder, outputs: outputs.map(({ name }) => name) };
+    return { model, weightsFolder: folder, outputs: outputs.map(({ name }) => name), halfCasts: this.#halfCasts };
   }
 
   /**

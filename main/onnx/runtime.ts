@@ -1,7 +1,7 @@
 import ort from 'onnxruntime-node';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import type { BuiltGraph } from './graph.ts';
+import type { BuiltGraph, GraphOptions } from './graph.ts';
 
 /** The only door to onnxruntime-node. */
 
@@ -27,7 +27,7 @@ export class Session {
     try {
       return new Session(
         await ort.InferenceSession.create(graph.model, {
-          executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
+          executionProviders: providersOf(graph, device),
           // A stage runs a few times and goes: optimising and packing its weights costs more than it gives.
           graphOptimizationLevel: 'disabled',
           enableCpuMemArena: false,
@@ -58,6 +58,18 @@ export class Session {
   async release(): Promise<void> {
     await this.#session.release();
   }
+}
+
+/** What a graph has to avoid on a device. */
+export function graphOptionsFor(device: Device): GraphOptions {
+  return { fusedAttention: device !== 'webgpu' };
+}
+
+function providersOf({ halfCasts }: BuiltGraph, device: Device): ort.InferenceSession.ExecutionProviderConfig[] {
+  if (device === 'cpu') return ['cpu'];
+  // WebGPU may lack f16, and then refuses to run a graph that names it anywhere.
+  if (device === 'webgpu' && halfCasts.length > 0) return [{ name: 'webgpu', forceCpuNodeNames: halfCasts }, 'cpu'];
+  return [device, 'cpu'];
 }
 
 function sessionConfig({ weightsFolder }: BuiltGraph): Record<string, string> {
