@@ -48,9 +48,11 @@ function answerOf(child: ChildProcess, job: Job, onEvent: (event: EngineEvent) =
       else if (event.data.type === 'failed') reject(I2lError.fromShape(event.data.error));
       else onEvent(event.data);
     });
-    child.on('error', (error) =>
-      reject(new I2lError('ENGINE_CRASHED', `The engine could not be started: ${error.message}`, {}, error)),
-    );
+    child.on('error', (error) => {
+      // A message that no longer reaches a process which has started: its end says more.
+      if (child.pid !== undefined) return;
+      reject(new I2lError('ENGINE_CRASHED', `The engine could not be started: ${error.message}`, {}, error));
+    });
     child.on('exit', (code, signal) => {
       if (answered) return;
       if (child.pid !== undefined && 'output' in job) removeStaleParts(job.output, child.pid);
@@ -60,6 +62,8 @@ function answerOf(child: ChildProcess, job: Job, onEvent: (event: EngineEvent) =
 }
 
 function crash(code: number | null, signal: NodeJS.Signals | null, stderr: string): I2lError {
+  // Ctrl-C in a terminal reaches an engine that is too young to leave it to us.
+  if (signal === 'SIGINT') return new I2lError('CANCELLED', 'The job was cancelled.');
   const how = signal === null ? `with code ${code ?? 'unknown'}` : `by ${signal}`;
   const hint = signal === 'SIGKILL' ? ' The system may have run out of memory; try a smaller --memory.' : '';
   return new I2lError('ENGINE_CRASHED', `The engine stopped ${how} before it was done; nothing was written.${hint}`, {

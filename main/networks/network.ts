@@ -55,9 +55,10 @@ export function recognise<Config extends object>(
   for (const [publishedId, config] of Object.entries(network.published)) {
     if (fingerprint === fingerprintOf(layoutOf(network, config))) return { publishedId, config };
   }
+  // The tensors first: another network's config.json says nothing against this one.
+  if (!network.sizes(checkpoint, {})) throw unrecognised(network, checkpoint);
   const fromJson = configPath === undefined ? {} : network.fromJson(readJson(configPath));
-  const sizes = network.sizes(checkpoint, fromJson);
-  if (!sizes) throw unrecognised(network, checkpoint);
+  const sizes = network.sizes(checkpoint, fromJson) ?? {};
   for (const [key, size] of Object.entries(sizes)) {
     const other = (fromJson as Record<string, unknown>)[key];
     if (size !== undefined && other !== undefined && other !== size) {

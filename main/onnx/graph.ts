@@ -19,10 +19,11 @@ import { liveBytes, sumBytes, type GraphCost } from './cost.ts';
 import { plainAttention } from './plain-attention.ts';
 import { commonFolder, externalTensor, placeOf } from './external-data.ts';
 import {
-  ATTRIBUTE,
   ELEMENT,
+  encodeAttribute,
   encodeModel,
-  type AttributeProto,
+  identity,
+  type AttributeValue,
   type ElementType,
   type NodeProto,
   type TensorProto,
@@ -42,8 +43,6 @@ export { IMAGES, type Dim, type Value } from './dims.ts';
 const OPSET = 26; // BitCast needs it.
 const IR_VERSION = 13;
 const CONTRIB = 'com.microsoft';
-
-export type AttributeValue = number | string | readonly number[] | { readonly float: number };
 
 const STORED: Readonly<Record<Dtype, ElementType>> = {
   F32: ELEMENT.FLOAT,
@@ -388,18 +387,7 @@ export class Graph {
   }
 }
 
-function identity(from: string, to: string): NodeProto {
-  return { opType: 'Identity', domain: '', name: `output:${to}`, input: [from], output: [to], attribute: [] };
-}
-
 function valueInfo({ name, type, dims }: Value): ValueInfoProto {
   const dim = dims.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: `images_x${size.perImage}` }));
   return { name, type: { tensorType: { elemType: type, shape: { dim } } } };
-}
-
-function encodeAttribute(name: string, value: AttributeValue): AttributeProto {
-  if (typeof value === 'number') return { name, type: ATTRIBUTE.INT, i: value };
-  if (typeof value === 'string') return { name, type: ATTRIBUTE.STRING, s: Buffer.from(value) };
-  if ('float' in value) return { name, type: ATTRIBUTE.FLOAT, f: value.float };
-  return { name, type: ATTRIBUTE.INTS, ints: value };
 }

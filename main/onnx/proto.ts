@@ -125,3 +125,17 @@ export interface ModelProto {
 export function encodeModel(model: ModelProto): Uint8Array {
   return modelType.encode(modelType.create(model)).finish();
 }
+
+export type AttributeValue = number | string | readonly number[] | { readonly float: number };
+
+export function encodeAttribute(name: string, value: AttributeValue): AttributeProto {
+  if (typeof value === 'number') return { name, type: ATTRIBUTE.INT, i: value };
+  if (typeof value === 'string') return { name, type: ATTRIBUTE.STRING, s: Buffer.from(value) };
+  if ('float' in value) return { name, type: ATTRIBUTE.FLOAT, f: value.float };
+  return { name, type: ATTRIBUTE.INTS, ints: value };
+}
+
+/** A node that gives a value another name. */
+export function identity(from: string, to: string): NodeProto {
+  return { opType: 'Identity', domain: '', name: `output:${to}`, input: [from], output: [to], attribute: [] };
+}
