@@ -31,6 +31,9 @@ export function factorShape({ in: inner, out, rank }: RankedModule, factor: Fact
   return factor === 'A' ? [rank, inner] : [out, rank];
 }
 
+/** What a stage calls the factor that it emits. */
+export const factorName = (path: string, factor: Factor): string => `${path}.${factor}`;
+
 /** Bytes of the factors. */
 export function loraBytes(modules: readonly RankedModule[], dtype: LoraDtypeName): number {
   return modules.reduce((sum, module) => sum + module.rank * (module.in + module.out), 0) * DTYPE_BYTES[STORED_DTYPE[dtype]];

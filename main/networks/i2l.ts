@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import type { TensorRange } from '../contract/tensor.ts';
 import { qwenImage, targetBlocks, TARGETS, zImage, type Target, type TargetBlock, type TargetModule } from '../lora/targets.ts';
-import type { StoredDtype } from '../lora/write-lora.ts';
+import { factorName, type StoredDtype } from '../lora/write-lora.ts';
 import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
 import type { Stage } from '../offload/stage.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
@@ -129,9 +129,6 @@ export const i2l: Network<I2lConfig> = {
   read,
 };
 
-/** What one stage of the decoder emits for a module: names of its two factors. */
-export const factorName = (module: TargetModule, factor: 'A' | 'B'): string => `${module.path}.${factor}`;
-
 /**
  * One stage a module, from state `embedding` [n, width] and `factor` [n, 1] (what each image's A is
  * multiplied by) to the factors of the LoRA of all n images, concatenated along the rank dimension:
@@ -150,7 +147,9 @@ export function i2lStages(scope: Scope, config: I2lConfig, dtype: StoredDtype): 
       const rows = g.reshape(g.mul(decode(g, a, x), take('factor')), [{ perImage: rank }, module.in]);
       const perImage = g.reshape(decode(g, b, x), [IMAGES, module.out, rank]);
       const columns = g.reshape(g.transpose(perImage, [1, 0, 2]), [module.out, { perImage: rank }]);
-      return { emit: { [factorName(module, 'A')]: g.store(rows, dtype), [factorName(module, 'B')]: g.store(columns, dtype) } };
+      return {
+        emit: { [factorName(module.path, 'A')]: g.store(rows, dtype), [factorName(module.path, 'B')]: g.store(columns, dtype) },
+      };
     },
   });
   return read(scope, config).flatMap(({ key, modules }) => modules.map((weights) => stage(key, weights)));

@@ -4,7 +4,7 @@
  */
 import { rowsOf } from '../contract/tensor.ts';
 import type { LoraModule } from '../lora/read-lora.ts';
-import type { StoredDtype } from '../lora/write-lora.ts';
+import { factorName, type StoredDtype } from '../lora/write-lora.ts';
 import type { Graph, Value } from '../onnx/graph.ts';
 import { ELEMENT } from '../onnx/proto.ts';
 import type { Stage, StageResult } from '../offload/stage.ts';
@@ -42,8 +42,6 @@ export interface Recombined {
   readonly left: Float64Array;
 }
 
-export const newFactorName = (module: string, factor: 'A' | 'B'): string => `${module}.new.${factor}`;
-
 /**
  * Emits each module's new factors in the type that a file stores. The sign of a component is free; here
  * the entry of largest magnitude in its row of A is positive, so equal LoRAs give equal files. Ranks above
@@ -78,7 +76,7 @@ export function cutStages(modules: readonly LoraModule[], rank: number, dtype: S
 }
 
 function emitted(g: Graph, { path }: LoraModule, a: Value, b: Value, dtype: StoredDtype): StageResult {
-  return { emit: { [newFactorName(path, 'A')]: g.store(a, dtype), [newFactorName(path, 'B')]: g.store(b, dtype) } };
+  return { emit: { [factorName(path, 'A')]: g.store(a, dtype), [factorName(path, 'B')]: g.store(b, dtype) } };
 }
 
 function newFactors(g: Graph, { module, kept, right, left }: Recombined): [Value, Value] {
@@ -163,7 +161,7 @@ export function mergeStages(modules: ReadonlyMap<string, readonly Part[]>, dtype
       const columns = parts.map(({ module }) => g.weight(module.b));
       const a = rows.length === 1 ? first(rows) : g.concat(rows, 0);
       const b = columns.length === 1 ? first(columns) : g.concat(columns, 1);
-      return { emit: { [newFactorName(path, 'A')]: g.store(a, dtype), [newFactorName(path, 'B')]: g.store(b, dtype) } };
+      return { emit: { [factorName(path, 'A')]: g.store(a, dtype), [factorName(path, 'B')]: g.store(b, dtype) } };
     },
   }));
 }

@@ -1,11 +1,11 @@
-import { I2lError } from '../contract/errors.ts';
 import type { DecodeJob, JobResult } from '../contract/job.ts';
 import { targetBlocks } from '../lora/targets.ts';
 import { loraMetadata, type Provenance } from '../lora/metadata.ts';
-import { LoraWriter, STORED_DTYPE } from '../lora/write-lora.ts';
-import { factorName } from '../networks/i2l.ts';
+import { STORED_DTYPE } from '../lora/write-lora.ts';
+import type { NetworkRun } from '../offload/executor.ts';
 import { prepare, type NetworkRunner, type PreparedNetwork } from './context.ts';
 import type { OpenExpert } from './models.ts';
+import { streamLora, type LoraOutcome } from './stream-lora.ts';
 
 export function prepareExpert(name: string, expert: OpenExpert, dtype: DecodeJob['dtype']): PreparedNetwork {
   // A factor of the file holds the ranks of all images side by side: they go in one run.
@@ -22,7 +22,7 @@ export interface DecodeRequest {
   readonly provenance: Omit<Provenance, 'rank' | 'target' | 'images'> & Pick<Provenance, 'images'>;
 }
 
-export type DecodeOutcome = Pick<JobResult, 'output' | 'bytes' | 'images' | 'rank' | 'modules' | 'tensorHash'>;
+export type DecodeOutcome = LoraOutcome & Pick<JobResult, 'images'>;
 
 /**
  * Decodes all images' embeddings into one LoRA file: each image's rank concatenated, A scaled by its
@@ -37,30 +37,12 @@ export async function decodeToFile(
   const { output, dtype, keyForm, embeddings, images, provenance } = request;
   const rank = expert.config.rank * images;
   const modules = targetBlocks(expert.target).flatMap((block) => block.modules.map((module) => ({ ...module, rank })));
-  const writer = new LoraWriter(output, { modules, dtype, keyForm }, loraMetadata({ ...provenance, target: expert.target, rank }));
-  const places = new Map(
-    modules.flatMap((module) =>
-      (['A', 'B'] as const).map((factor) => [factorName(module, factor), [module.path, factor] as const]),
-    ),
-  );
-  try {
-    await runner.run(prepared, {
-      load: ({ count }) => ({
-        embedding: { data: embeddings, dims: [count, expert.config.width] },
-        factor: { data: Float32Array.from(provenance.images, ({ weight }) => weight), dims: [count, 1] },
-      }),
-      sink: (name, tensor) => {
-        const place = places.get(name);
-        if (!place) throw new I2lError('INTERNAL', `${name} is not a factor of this LoRA.`);
-        writer.write(...place, tensor);
-      },
-    });
-    const tensorHash = writer.finish();
-    return { output, bytes: writer.bytes, images, rank, modules: modules.length, tensorHash };
-  } catch (error) {
-    writer.abort();
-    throw error;
-  }
+  const metadata = loraMetadata({ ...provenance, target: expert.target, rank });
+  const load: NetworkRun['load'] = ({ count }) => ({
+    embedding: { data: embeddings, dims: [count, expert.config.width] },
+    factor: { data: Float32Array.from(provenance.images, ({ weight }) => weight), dims: [count, 1] },
+  });
+  return { ...(await streamLora(runner, prepared, load, { output, modules, dtype, keyForm, metadata })), images };
 }
 
 /** The reference's weights: every image counts the same. */

@@ -1,9 +1,8 @@
-import { I2lError } from '../contract/errors.ts';
 import type { DiffJob, JobResult, MergeJob, ResetRankJob, SpectrumJob } from '../contract/job.ts';
 import type { Metadata } from '../lora/metadata.ts';
-import { LoraWriter, type RankedModule } from '../lora/write-lora.ts';
-import { newFactorName } from '../networks/lora-factors.ts';
+import type { RankedModule } from '../lora/write-lora.ts';
 import { NetworkRunner, threadsOf, type PipelineContext, type PreparedNetwork } from './context.ts';
+import { streamLora } from './stream-lora.ts';
 
 type AlgebraJob = SpectrumJob | ResetRankJob | MergeJob | DiffJob;
 
@@ -25,34 +24,11 @@ export async function writeFactors(
   job: ResetRankJob | MergeJob,
   { modules, metadata, stages }: NewLora,
 ): Promise<JobResult> {
-  const places = new Map(
-    modules.flatMap(({ path }) => (['A', 'B'] as const).map((factor) => [newFactorName(path, factor), [path, factor] as const])),
-  );
   const runner = startAlgebra(context, job, stages);
-  const writer = new LoraWriter(job.output, { modules, dtype: job.dtype, keyForm: job.keyForm }, metadata);
   try {
-    await runner.run(stages, {
-      load: () => ({}),
-      sink: (name, tensor) => {
-        const place = places.get(name);
-        if (!place) throw new I2lError('INTERNAL', `${name} is not a factor of this LoRA.`);
-        writer.write(...place, tensor);
-      },
-    });
-    const tensorHash = writer.finish();
-    const rank = Math.max(...modules.map((module) => module.rank));
-    return {
-      type: 'done',
-      output: job.output,
-      bytes: writer.bytes,
-      rank,
-      modules: modules.length,
-      tensorHash,
-      ...runner.summary(),
-    };
-  } catch (error) {
-    writer.abort();
-    throw error;
+    const { output, dtype, keyForm } = job;
+    const outcome = await streamLora(runner, stages, () => ({}), { output, dtype, keyForm, modules, metadata });
+    return { type: 'done', ...outcome, ...runner.summary() };
   } finally {
     await runner.close();
   }

@@ -262,6 +262,17 @@ describe('other commands', () => {
     expect(linesOf(run, 'failed')).toHaveLength(1);
   });
 
+  test('demo makes a LoRA of full target size, the same bytes each time, and leaves no models', async () => {
+    const files = [output(), output()];
+    const home = join(folder, 'home');
+    for (const file of files) doneOf(await runCli(['demo', '-o', file, '--device', 'cpu', '--json'], { env: { I2L_HOME: home } }));
+    expect(readFileSync(files[1]!).equals(readFileSync(files[0]!))).toBe(true);
+    expect(readSafetensors(files[0]!).tensors.get('diffusion_model.transformer_blocks.59.img_mod.1.lora_B.weight')?.shape).toEqual([
+      18432, 12,
+    ]);
+    expect(existsSync(join(home, 'demo', 'models'))).toBe(false);
+  });
+
   test('--version and --help: 0', async () => {
     expect(await runCli(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) as string });
     const help = await runCli(['--help']);
