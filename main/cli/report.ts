@@ -64,7 +64,7 @@ function barReport(): Report {
       if (event.type !== 'progress' || Date.now() - drawn < 100) return;
       drawn = Date.now();
       clear();
-      process.stderr.write(progressLine(event, process.stderr.columns));
+      process.stderr.write(progressLine(event, process.stderr.columns || 100)); // Some terminals say 0.
     },
     result: (words) => {
       clear();
