@@ -6,6 +6,7 @@ const layers = {
   contract: [],
   weights: ['contract'],
   imaging: ['contract'],
+  comfyui: ['contract', 'weights'],
   onnx: ['contract'],
   lora: ['contract', 'weights'],
   offload: ['contract', 'onnx'],
