@@ -21,11 +21,12 @@ const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00B9\u00B2
  * refuses, no dots or spaces at its ends, no device of Windows, not too long. The same text gives the same name.
  */
 export function safeName(text: string): string {
+  // Composed last: what was invisible may have stood between a letter and its accent.
   const visible = text
     .toWellFormed()
-    .normalize('NFC')
     .replace(/[\t\r\n]/g, ' ')
-    .replace(INVISIBLE, '');
+    .replace(INVISIBLE, '')
+    .normalize('NFC');
   const allowed = visible.replace(/[<>:"/\\|?*\uFFFD]/g, '-').replace(/\s+/g, ' ');
   const name = trimmed(shortened(trimmed(allowed)));
   if (name === '') return NAMELESS;
