@@ -26,14 +26,19 @@ export async function runInEngine(job: Job, { onEvent, signal, onStart }: Engine
   try {
     send(child, { type: 'run', job });
     if (signal?.aborted) cancel();
-    return await answerOf(child, job, onEvent, stderr);
+    return await answerOf(child, job, onEvent, () => crash(child, stderr(), signal?.aborted));
   } finally {
     signal?.removeEventListener('abort', cancel);
     if (child.connected) child.disconnect();
   }
 }
 
-function answerOf(child: ChildProcess, job: Job, onEvent: (event: EngineEvent) => void, stderr: () => string): Promise<JobResult> {
+function answerOf(
+  child: ChildProcess,
+  job: Job,
+  onEvent: (event: EngineEvent) => void,
+  noAnswer: () => I2lError,
+): Promise<JobResult> {
   return new Promise((resolve, reject) => {
     let answered = false;
     child.on('message', (message) => {
@@ -53,17 +58,17 @@ function answerOf(child: ChildProcess, job: Job, onEvent: (event: EngineEvent) =
       if (child.pid !== undefined) return;
       reject(new I2lError('ENGINE_CRASHED', `The engine could not be started: ${error.message}`, {}, error));
     });
-    child.on('exit', (code, signal) => {
+    child.on('exit', () => {
       if (answered) return;
       if (child.pid !== undefined && 'output' in job) removeStaleParts(job.output, child.pid);
-      reject(crash(code, signal, stderr()));
+      reject(noAnswer());
     });
   });
 }
 
-function crash(code: number | null, signal: NodeJS.Signals | null, stderr: string): I2lError {
-  // Ctrl-C in a terminal reaches an engine that is too young to leave it to us.
-  if (signal === 'SIGINT') return new I2lError('CANCELLED', 'The job was cancelled.');
+function crash({ exitCode: code, signalCode: signal }: ChildProcess, stderr: string, aborted = false): I2lError {
+  // Ctrl-C in a terminal reaches an engine that is too young to leave it to us; so does a service's SIGTERM.
+  if (aborted || signal === 'SIGINT') return new I2lError('CANCELLED', 'The job was cancelled.');
   const how = signal === null ? `with code ${code ?? 'unknown'}` : `by ${signal}`;
   const hint = signal === 'SIGKILL' ? ' The system may have run out of memory; try a smaller --memory.' : '';
   return new I2lError('ENGINE_CRASHED', `The engine stopped ${how} before it was done; nothing was written.${hint}`, {
