@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { I2lError } from '../contract/errors.ts';
+import { fileError, I2lError } from '../contract/errors.ts';
 import { jobSchema, type Job, type JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
@@ -149,8 +149,17 @@ export async function runAndReport(context: CommandContext, job: object): Promis
 /** Checks a job and runs it in the engine. */
 export async function runEngineJob({ report, signal }: CommandContext, job: object): Promise<JobResult> {
   const parsed = parseJob(job);
-  if ('output' in parsed) mkdirSync(dirname(parsed.output), { recursive: true });
+  if ('output' in parsed) makeFolderOf(parsed.output);
   return runInEngine(parsed, { onEvent: (event) => report.event(event), signal });
+}
+
+/** @throws I2lError FILE_WRITE_FAILED, DISK_FULL */
+function makeFolderOf(output: string): void {
+  try {
+    mkdirSync(dirname(output), { recursive: true });
+  } catch (error) {
+    throw fileError(output, 'write', error);
+  }
 }
 
 /** @throws I2lError BAD_ARGUMENT that says what was expected of which option */

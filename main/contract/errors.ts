@@ -111,6 +111,7 @@ export function fileError(file: string, doing: 'read' | 'write', thrown: unknown
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EPERM: 'permission denied',
+  EEXIST: 'a file is in the way',
   EISDIR: 'it is a folder',
   ENOTDIR: 'a part of its path is not a folder',
   EROFS: 'the disk is read-only',

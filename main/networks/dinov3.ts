@@ -11,17 +11,23 @@ import type { Checkpoint } from '../weights/checkpoint.ts';
 import { countBlocks, parseConfig, told, type EncoderStages, type Network } from './network.ts';
 import { linear, norm, type Linear, type Norm, type Scope } from './scope.ts';
 
-export const dinov3Config = z.object({
-  layers: z.int().positive(),
-  width: z.int().positive(),
-  heads: z.int().positive(),
-  mlpWidth: z.int().positive(),
-  patch: z.int().positive(),
-  registers: z.int().nonnegative(),
-  imageSize: z.int().positive(),
-  ropeTheta: z.number().positive(),
-  epsilon: z.number().positive(),
-});
+export const dinov3Config = z
+  .object({
+    layers: z.int().positive(),
+    width: z.int().positive(),
+    heads: z.int().positive(),
+    mlpWidth: z.int().positive(),
+    patch: z.int().positive(),
+    registers: z.int().nonnegative(),
+    imageSize: z.int().positive(),
+    ropeTheta: z.number().positive(),
+    epsilon: z.number().positive(),
+  })
+  .refine(({ width, heads }) => width % (4 * heads) === 0, {
+    path: ['heads'],
+    error: 'expected a number that divides the width into multiples of 4',
+  })
+  .refine(({ imageSize, patch }) => imageSize % patch === 0, { path: ['imageSize'], error: 'expected a multiple of the patch' });
 export type Dinov3Config = z.infer<typeof dinov3Config>;
 
 const vit7b: Dinov3Config = {

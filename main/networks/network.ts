@@ -57,7 +57,7 @@ export function recognise<Config extends object>(
   }
   // The tensors first: another network's config.json says nothing against this one.
   if (!network.sizes(checkpoint, {})) throw unrecognised(network, checkpoint);
-  const fromJson = configPath === undefined ? {} : network.fromJson(readJson(configPath));
+  const fromJson = configPath === undefined ? {} : configFrom(network, configPath);
   const sizes = network.sizes(checkpoint, fromJson) ?? {};
   for (const [key, size] of Object.entries(sizes)) {
     const other = (fromJson as Record<string, unknown>)[key];
@@ -69,13 +69,7 @@ export function recognise<Config extends object>(
     }
   }
   const parsed = network.schema.safeParse({ ...fromJson, ...sizes });
-  if (!parsed.success) {
-    const missing = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ');
-    throw configError(
-      configPath ?? checkpoint.path,
-      `${missing} can't be told from the tensors; put a config.json beside the file`,
-    );
-  }
+  if (!parsed.success) throw configError(configPath ?? checkpoint.path, whyUnusable(parsed.error.issues));
   checkLayout(network, parsed.data, checkpoint);
   return { publishedId: undefined, config: parsed.data };
 }
@@ -104,6 +98,24 @@ export function gridSide(count: number): number | undefined {
   return side * side === count ? side : undefined;
 }
 
+/** Sizes that no file says, or else sizes that can't be. */
+function whyUnusable(issues: readonly z.core.$ZodIssue[]): string {
+  const missing = issues.filter(({ code }) => code === 'invalid_type').map(({ path }) => path.join('.'));
+  if (missing.length > 0) return `${missing.join(', ')} can't be told from the tensors; put a config.json beside the file`;
+  return issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+}
+
+/** What a config.json says. @throws I2lError CONFIG_INVALID that names it */
+function configFrom<Config>(network: Network<Config>, path: string): Partial<Config> {
+  const json = readJson(path);
+  try {
+    return network.fromJson(json);
+  } catch (error) {
+    const { code, fields } = I2lError.from(error);
+    throw code === 'CONFIG_INVALID' ? configError(path, String(fields['why'])) : error;
+  }
+}
+
 function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));
@@ -118,7 +130,7 @@ export function parseConfig<T>(schema: z.ZodType<T>, json: unknown): T {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw configError('config.json', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not usable'}`);
+  throw configError('config.json', [...(issue?.path ?? []), issue?.message ?? 'not usable'].join(': '));
 }
 
 /** Only what is told: a size that a config.json leaves out comes from the tensors. */

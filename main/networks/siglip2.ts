@@ -11,15 +11,17 @@ import type { Checkpoint } from '../weights/checkpoint.ts';
 import { countBlocks, gridSide, parseConfig, told, type EncoderStages, type Network } from './network.ts';
 import { linear, norm, type Linear, type Norm, type Scope } from './scope.ts';
 
-export const siglip2Config = z.object({
-  layers: z.int().positive(),
-  width: z.int().positive(),
-  heads: z.int().positive(),
-  mlpWidth: z.int().positive(),
-  patch: z.int().positive(),
-  imageSize: z.int().positive(),
-  epsilon: z.number().positive(),
-});
+export const siglip2Config = z
+  .object({
+    layers: z.int().positive(),
+    width: z.int().positive(),
+    heads: z.int().positive(),
+    mlpWidth: z.int().positive(),
+    patch: z.int().positive(),
+    imageSize: z.int().positive(),
+    epsilon: z.number().positive(),
+  })
+  .refine(({ width, heads }) => width % heads === 0, { path: ['heads'], error: 'expected a number that divides the width' });
 export type Siglip2Config = z.infer<typeof siglip2Config>;
 
 const giant: Siglip2Config = { layers: 40, width: 1536, heads: 16, mlpWidth: 6144, patch: 16, imageSize: 384, epsilon: 1e-6 };

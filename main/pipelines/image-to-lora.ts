@@ -1,3 +1,4 @@
+import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import type { CreateJob, DecodeJob, EncodeJob, EngineEvent, JobResult } from '../contract/job.ts';
@@ -115,9 +116,14 @@ function provenanceOf(
   };
 }
 
+/** Links resolved, where there is such a file. */
+function placeOf(path: string): string {
+  return existsSync(path) ? realpathSync(path) : resolve(path);
+}
+
 /** An output that is also an input would be gone with the first failure. */
 function refuseOverwriting(output: string, inputs: readonly string[]): void {
-  const same = inputs.find((input) => resolve(input) === resolve(output));
+  const same = inputs.find((input) => placeOf(input) === placeOf(output));
   if (same === undefined) return;
   throw new I2lError('OUTPUT_IS_INPUT', `${output}: it is also an input; choose another name for the output.`, { file: output });
 }

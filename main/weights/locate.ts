@@ -42,12 +42,20 @@ function checkFolder(folder: string): void {
 /** The index of its shards if there is one, else model.safetensors, else the only .safetensors file. */
 function inOwnFolder(folder: string): string | undefined {
   if (!existsSync(folder)) return undefined;
-  const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
+  const names = namesIn(folder).filter((name) => !name.startsWith('.'));
   const index = names.find((name) => name.endsWith('.safetensors.index.json'));
   const single = names.filter((name) => name.endsWith('.safetensors'));
   const chosen =
     index ?? (single.includes('model.safetensors') ? 'model.safetensors' : single.length === 1 ? single[0] : undefined);
   return chosen === undefined ? undefined : join(folder, chosen);
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    throw fileError(folder, 'read', error);
+  }
 }
 
 function publishedPaths(folder: string, { hub, file }: CatalogueEntry): string[] {
