@@ -5,7 +5,9 @@ import { i2l, type I2lConfig } from '../../main/networks/i2l.ts';
 import { layoutOf } from '../../main/networks/network.ts';
 import { siglip2, type Siglip2Config } from '../../main/networks/siglip2.ts';
 import type { Layout } from '../../main/weights/fingerprint.ts';
-import { writeSynthetic } from '../../main/weights/synthetic.ts';
+import { mulberry32 } from '../../main/weights/synthetic.ts';
+import { float32Bytes } from '../../main/weights/values.ts';
+import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 
 /**
  * Models of a few hundred kilobytes with random weights from a fixed seed: a create with them computes for
@@ -85,7 +87,20 @@ function writeModels(folder: string, style: I2lConfig | undefined, place: (model
     const path = join(folder, place(model));
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(join(dirname(path), 'config.json'), `${JSON.stringify(model.config)}\n`);
-    writeSynthetic(path, model.layout, { seed: SEED + at, dtype: 'F32' });
+    writeRandom(path, model.layout, SEED + at);
   }
   return folder;
+}
+
+/** As weights/synthetic.ts, without its stock of a million values, which would take longer than the test. */
+function writeRandom(path: string, layout: Layout, seed: number): void {
+  const next = mulberry32(seed);
+  const tensors = layout.map(({ name, shape }) => {
+    const [count = 1, inputs = 1] = [shape.reduce((a, b) => a * b, 1), shape.slice(1).reduce((a, b) => a * b, 1)];
+    const scale = shape.length === 1 && /norm|lambda/.test(name) && !name.endsWith('bias');
+    const [centre, spread] = shape.length > 1 ? [0, Math.sqrt(3 / inputs)] : scale ? [1, 0.1] : [0, 0.02];
+    const values = Float32Array.from({ length: count }, () => centre + spread * (2 * next() - 1));
+    return { name, shape, dtype: 'F32' as const, bytes: float32Bytes(values) };
+  });
+  writeSafetensors(path, tensors, { synthetic: `random weights, seed ${seed}; not a trained model` });
 }
