@@ -11,12 +11,12 @@ const layers = {
   lora: ['contract', 'weights'],
   offload: ['contract', 'onnx'],
   networks: ['contract', 'weights', 'lora', 'onnx', 'offload'],
-  pipelines: ['contract', 'weights', 'imaging', 'onnx', 'lora', 'offload', 'networks'],
+  pipelines: ['contract', 'weights', 'imaging', 'comfyui', 'onnx', 'lora', 'offload', 'networks'],
 };
 
 const doors = {
   'onnxruntime-node': '^main/onnx/runtime[.]ts$',
-  sharp: '^main/imaging/decode[.]ts$|^build/|^test/',
+  sharp: '^main/imaging/(decode|preview)[.]ts$|^build/|^test/',
   'better-sqlite3': '^main/library/|^test/',
   electron: '^main/(index[.]ts|shell/)|^preload/|^test/',
 };

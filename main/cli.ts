@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { parseBytes, parseCount, parseList, parseNumber, parseThreads } from './cli/arguments.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
+import { comfyui, exportFile } from './cli/export-command.ts';
 import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
 import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
@@ -128,6 +129,30 @@ engine(program.command('diff'))
   .argument('<b>', 'another')
   .action((a: string, b: string, options: Parameters<typeof diff>[3] & ReportOptions) =>
     act(options, (context) => diff(context, a, b, options)),
+  );
+
+engine(program.command('export'))
+  .description('put a LoRA where the program that uses it finds it')
+  .argument('<file>', 'a LoRA in any key form')
+  .option('--comfyui [folder]', "into ComfyUI's loras folder; without a folder, the only ComfyUI of this machine")
+  .option('--rank <k>', 'at this rank', parseCount)
+  .addOption(new Option('--dtype <type>', 'values, with --rank').choices([...LORA_DTYPES]).default('bf16'))
+  .option('--name <template>', 'its name there, of {name} {target} {rank} {images} {date}')
+  .option('--subfolder <folder>', 'in the loras folder (default: i2L)')
+  .option('--preview <image>', 'an image to show beside it')
+  .option('--sidecar', "write ComfyUI-Lora-Manager's .metadata.json, too")
+  .option('--trigger <words>', 'trigger words for the sidecar', parseList)
+  .option('--strength <s>', 'default strength for the sidecar', parseNumber)
+  .action((file: string, options: Parameters<typeof exportFile>[2] & ReportOptions) =>
+    act(options, (context) => exportFile(context, file, options)),
+  );
+
+shown(program.command('comfyui'))
+  .description('find the ComfyUI installs of this machine')
+  .argument('[folder...]', 'more folders to look into')
+  .option('--exports', 'instead: the LoRAs that were exported, and whether they are still there')
+  .action((folders: string[], options: Parameters<typeof comfyui>[2] & ReportOptions) =>
+    act(options, (context) => comfyui(context, folders, options)),
   );
 
 engine(program.command('demo'))

@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { eventSchema, type EngineEvent, type EngineRequest, type Job, type JobResult } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
+import { NO_TELEMETRY } from './onnx/no-telemetry.ts';
 import { removeStaleParts } from './weights/stale-files.ts';
 
 export interface EngineRun {
@@ -18,7 +19,10 @@ const STDERR_KEPT = 4096;
  * its half-written files removed
  */
 export async function runInEngine(job: Job, { onEvent, signal, onStart }: EngineRun): Promise<JobResult> {
-  const child = fork(new URL('./engine.ts', import.meta.url), { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  const child = fork(new URL('./engine.ts', import.meta.url), {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    env: { ...process.env, ...NO_TELEMETRY },
+  });
   const stderr = keepTail(child);
   const cancel = (): void => send(child, { type: 'cancel' });
   signal?.addEventListener('abort', cancel, { once: true });

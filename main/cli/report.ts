@@ -128,6 +128,6 @@ function printLine(text: string): void {
 
 function printError(error: I2lError): void {
   printLine(`i2l: ${error.message}`);
-  const { refused } = error.fields;
-  if (Array.isArray(refused)) for (const line of refused) printLine(`  ${String(line)}`);
+  const { refused, installs } = error.fields;
+  for (const list of [refused, installs]) if (Array.isArray(list)) for (const line of list) printLine(`  ${String(line)}`);
 }

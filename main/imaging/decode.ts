@@ -32,7 +32,7 @@ export interface DecodedImage {
  * @throws I2lError IMAGE_INVALID, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, FILE_NOT_FOUND, FILE_UNREADABLE
  */
 export async function decodeImage(file: string): Promise<DecodedImage> {
-  const bytes = readBytes(file);
+  const bytes = readImageBytes(file);
   if (bytes.length === 0) throw invalid(file, 'it is empty (0 bytes)');
   const image = sharp(bytes, { limitInputPixels: false, failOn: 'warning', animated: false });
   const metadata = await readMetadata(file, image);
@@ -42,7 +42,8 @@ export async function decodeImage(file: string): Promise<DecodedImage> {
   return { file, sha256, pixels, notes: describe(metadata, transparent) };
 }
 
-function readBytes(file: string): Buffer {
+/** The whole file. @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE */
+export function readImageBytes(file: string): Buffer {
   try {
     const kind = statSync(file);
     // Opening a pipe waits for its writer.

@@ -1,3 +1,4 @@
+import './no-telemetry.ts';
 import ort from 'onnxruntime-node';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
