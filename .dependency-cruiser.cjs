@@ -10,6 +10,7 @@ const layers = {
   onnx: ['contract'],
   lora: ['contract', 'weights'],
   offload: ['contract', 'onnx'],
+  library: ['contract', 'weights', 'imaging', 'lora'],
   networks: ['contract', 'weights', 'lora', 'onnx', 'offload'],
   pipelines: ['contract', 'weights', 'imaging', 'comfyui', 'onnx', 'lora', 'offload', 'networks'],
 };

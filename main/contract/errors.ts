@@ -31,6 +31,12 @@ export const ERROR_CODES = [
   'IMAGE_TOO_LARGE',
   'NO_IMAGES',
   'IMAGES_REFUSED',
+  // library
+  'LIBRARY_IN_USE',
+  'LIBRARY_BUSY',
+  'LIBRARY_DAMAGED',
+  'LIBRARY_NEWER',
+  'NOT_IN_LIBRARY',
   // engine
   'MEMORY_BUDGET',
   'DEVICE_UNAVAILABLE',
