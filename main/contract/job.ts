@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ERROR_CODES } from './errors.ts';
+import { errorShapeSchema } from './wire-errors.ts';
 
 /**
  * What the engine's process is asked and what it answers. Both ends parse: a job that comes from a
@@ -189,12 +189,7 @@ const resultSchema = z.object({
 
 const failedSchema = z.object({
   type: z.literal('failed'),
-  error: z.object({
-    code: z.enum(ERROR_CODES),
-    message: z.string(),
-    fields: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string()).readonly()])).readonly(),
-    cause: z.string().optional(),
-  }),
+  error: errorShapeSchema,
 });
 
 export const eventSchema = z.discriminatedUnion('type', [noteSchema, progressSchema, resultSchema, failedSchema]);
