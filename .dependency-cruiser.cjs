@@ -16,7 +16,7 @@ const layers = {
 };
 
 const doors = {
-  'onnxruntime-node': '^main/onnx/runtime[.]ts$',
+  'onnxruntime-node': '^main/onnx/runtime[.]ts$|^test/unit/run-order[.]test[.]ts$',
   sharp: '^main/imaging/(decode|preview)[.]ts$|^build/|^test/',
   'better-sqlite3': '^main/library/|^test/',
   electron: '^main/(index[.]ts|shell/)|^preload/|^test/',

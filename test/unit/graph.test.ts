@@ -268,6 +268,9 @@ describe('layers without weights', () => {
     ['add', (g) => g.add(X(g), g.input('gate', dims(3))), { x, gate }, () => map(x, (value, i) => value + at(gate.data, i))],
     ['add of one row to all', (g) => g.add(X(g), g.constant(x.data.slice(0, 8), [1, 1, 8])), { x }, () => map(x, (value, i) => value + at(x.data, i % 8))],
     ['mul', (g) => g.mul(X(g), g.input('gate', dims(3))), { x, gate }, () => map(x, (value, i) => value * at(gate.data, i))],
+    ['rows, one of them twice', (g) => g.rows(X(g), [2, 0, 2]), { x }, () => ({ data: [...slice(x, 16, 8), ...slice(x, 0, 8), ...slice(x, 16, 8), ...slice(x, 40, 8), ...slice(x, 24, 8), ...slice(x, 40, 8)], dims: [2, 3, 8] })],
+    ['slice', (g) => g.slice(X(g), 1, 1, 3), { x }, () => ({ data: [...slice(x, 8, 16), ...slice(x, 32, 16)], dims: [2, 2, 8] })],
+    ['a slice that is the whole', (g) => g.gelu(g.slice(X(g), 2, 0, 8)), { x }, () => map(x, gelu)],
     ['row', (g) => g.row(X(g), 1), { x }, () => ({ data: [...slice(x, 8, 8), ...slice(x, 32, 8)], dims: [2, 8] })],
     ['concat of rows', (g) => g.concat([OTHER(g), X(g)], 1), { x, other }, () => ({ data: [...slice(other, 0, 40), ...slice(x, 0, 24), ...slice(other, 40, 40), ...slice(x, 24, 24)], dims: [2, 8, 8] })],
     ['concat of channels', (g) => { const a = X(g); return g.concat([a, a], 2); }, { x }, () => rows(x, (row) => [...row, ...row])],
@@ -397,6 +400,10 @@ describe('a misfit is a RangeError when the graph is built', () => {
     ['concat of other dimensions', (g) => g.concat([X(g), flat(g)], 1)],
     ['concat along an axis that is not there', (g) => g.concat([X(g), X(g)], 3)],
     ['concat along the images', (g) => g.concat([X(g), X(g)], 0)],
+    ['rows past the end', (g) => g.rows(X(g), [0, 3])],
+    ['a slice past the end', (g) => g.slice(X(g), 1, 1, 4)],
+    ['an empty slice', (g) => g.slice(X(g), 1, 1, 1)],
+    ['a slice of the images', (g) => g.slice(X(g), 0, 0, 1)],
     ['row of what has no rows', (g) => g.row(flat(g), 0)],
     ['a row past the end', (g) => g.row(X(g), 3)],
     ['a row before the start', (g) => g.row(X(g), -1)],
@@ -521,5 +528,14 @@ describe('cost', () => {
       { fixed: 0, perImage: 32 },
       { fixed: 0, perImage: 32 },
     ]);
+  });
+
+  test('live bytes: a cast is made just before its use, one at a time', () => {
+    const { live } = costOf((g) => {
+      const x = g.input('x', [IMAGES, 4]);
+      const [square, other] = [weights('square'), rowsOf(weights('packed'), 0, 4)];
+      return g.add(g.linear(x, square), g.linear(x, other));
+    });
+    expect(Math.max(...live.map(({ fixed }) => fixed))).toBe(4 * 16);
   });
 });

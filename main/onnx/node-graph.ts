@@ -1,0 +1,220 @@
+import type { Dtype, TensorRange } from '../contract/tensor.ts';
+import { expectDims, scale, valuesPerImage, bytesOf, type Dim, type Value } from './dims.ts';
+import { castsFirst, liveBytes, sumBytes, type GraphCost } from './cost.ts';
+import { commonFolder, externalTensor, placeOf } from './external-data.ts';
+import {
+  ELEMENT,
+  encodeAttribute,
+  encodeModel,
+  identity,
+  type AttributeValue,
+  type ElementType,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from './proto.ts';
+
+const OPSET = 26; // BitCast needs it.
+const IR_VERSION = 13;
+export const CONTRIB = 'com.microsoft';
+
+export const STORED: Readonly<Record<Dtype, ElementType>> = {
+  F32: ELEMENT.FLOAT,
+  F16: ELEMENT.FLOAT16,
+  BF16: ELEMENT.BFLOAT16,
+  F8_E4M3: ELEMENT.FLOAT8E4M3FN,
+};
+
+/** A finished graph: the model's bytes, and the folder that its weights' paths are relative to. */
+export interface BuiltGraph {
+  readonly model: Uint8Array;
+  readonly weightsFolder: string | undefined;
+  readonly outputs: readonly string[];
+  /** Nodes between f16 and f32: for a device that has no f16, the CPU runs them. */
+  readonly halfCasts: readonly string[];
+}
+
+interface Weight {
+  readonly range: TensorRange;
+  /** As it lies in the file. */
+  readonly stored: Value;
+  /** As f32, once somebody asked for it. */
+  full?: Value;
+}
+
+/**
+ * Nodes, weights, inputs and outputs of a graph, and what a run of it costs. Weights are external data: a
+ * file, an offset and a length within the downloaded checkpoint itself, so a graph is a few kilobytes and
+ * nothing is converted or copied. All arithmetic is in f32; weights of other types pass a Cast in the
+ * graph. {@link Graph} adds the layers.
+ */
+export class NodeGraph {
+  readonly #nodes: NodeProto[] = [];
+  readonly #initializers: TensorProto[] = [];
+  readonly #inputs: Value[] = [];
+  readonly #outputs: { readonly name: string; readonly value: Value }[] = [];
+  readonly #weights = new Map<string, Weight>();
+  readonly #values = new Map<string, Value>();
+  readonly #halfCasts: string[] = [];
+  #flops = { fixed: 0, perImage: 0 };
+
+  input(name: string, dims: readonly Dim[], type: ElementType = ELEMENT.FLOAT): Value {
+    const value = this.#value(name, dims, type);
+    this.#inputs.push(value);
+    return value;
+  }
+
+  output(name: string, value: Value): void {
+    this.#outputs.push({ name, value });
+  }
+
+  /** f32 constant, kept in the graph; for small tables only. */
+  constant(data: Float32Array, dims: readonly number[]): Value {
+    const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return this.#initializer(raw, dims, ELEMENT.FLOAT);
+  }
+
+  /** f64 constant; for the small matrices of LoRA algebra. */
+  doubles(data: Float64Array, dims: readonly number[]): Value {
+    return this.#initializer(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), dims, ELEMENT.DOUBLE);
+  }
+
+  /** @param dims [values.length], or [] for a single one */
+  integers(values: readonly number[], dims: readonly number[] = [values.length]): Value {
+    const data = BigInt64Array.from(values, BigInt);
+    return this.#initializer(new Uint8Array(data.buffer), dims, ELEMENT.INT64);
+  }
+
+  /** A tensor of the checkpoint, as f32. */
+  weight(range: TensorRange): Value {
+    const weight = this.#stored(range);
+    weight.full ??= range.dtype === 'F32' ? weight.stored : this.cast(weight.stored, ELEMENT.FLOAT);
+    return weight.full;
+  }
+
+  /** A weight of one dimension: of another size, the runtime would broadcast it. */
+  vector(range: TensorRange, size: Dim | undefined): Value {
+    const value = this.weight(range);
+    expectDims(range.name, value, [size]);
+    return value;
+  }
+
+  cast(x: Value, to: ElementType): Value {
+    if (x.type === to) return x;
+    const cast = this.node('Cast', [x], x.dims, { to }, '', to);
+    if (x.type === ELEMENT.FLOAT16 || to === ELEMENT.FLOAT16) this.#halfCasts.push(cast.name);
+    return cast;
+  }
+
+  /** Any operator; the layers are all made of it. */
+  node(
+    opType: string,
+    inputs: readonly Value[],
+    dims: readonly Dim[],
+    attributes: Readonly<Record<string, AttributeValue>> = {},
+    domain = '',
+    type: ElementType = ELEMENT.FLOAT,
+  ): Value {
+    const name = `${opType}_${this.#nodes.length}`;
+    this.#nodes.push({
+      opType,
+      domain,
+      name,
+      input: inputs.map((input) => input.name),
+      output: [name],
+      attribute: Object.entries(attributes).map(([key, value]) => encodeAttribute(key, value)),
+    });
+    return this.#value(name, dims, type);
+  }
+
+  build(): BuiltGraph {
+    const folder = commonFolder([...this.#weights.values()].map(({ range }) => range.file));
+    const { nodes, outputs } = this.#namedOutputs();
+    const model = encodeModel({
+      irVersion: IR_VERSION,
+      producerName: 'i2l-studio',
+      opsetImport: [
+        { domain: '', version: OPSET },
+        { domain: CONTRIB, version: 1 },
+      ],
+      graph: {
+        name: 'stage',
+        node: nodes,
+        initializer: [...this.#initializers, ...this.#externals(folder)],
+        input: this.#inputs.map(valueInfo),
+        output: outputs.map(valueInfo),
+      },
+    });
+    return { model, weightsFolder: folder, outputs: outputs.map(({ name }) => name), halfCasts: this.#halfCasts };
+  }
+
+  /**
+   * Nodes whose results leave the graph get the caller's name for them. What is no node's result, or
+   * leaves twice, passes an Identity, which copies.
+   */
+  #namedOutputs(): { nodes: readonly NodeProto[]; outputs: readonly Value[] } {
+    const made = new Set(this.#nodes.flatMap((node) => node.output));
+    const renamed = new Map<string, string>();
+    const copies: NodeProto[] = [];
+    for (const { name, value } of this.#outputs) {
+      if (made.has(value.name) && !renamed.has(value.name)) renamed.set(value.name, name);
+      else copies.push(identity(renamed.get(value.name) ?? value.name, name));
+    }
+    const rename = (name: string): string => renamed.get(name) ?? name;
+    const nodes = castsFirst(this.#nodes, this.#values).map((node) => ({
+      ...node,
+      input: node.input.map(rename),
+      output: node.output.map(rename),
+    }));
+    return { nodes: [...nodes, ...copies], outputs: this.#outputs.map(({ name, value }) => ({ ...value, name })) };
+  }
+
+  cost(): GraphCost {
+    const outputs = this.#outputs.map(({ value }) => value);
+    return {
+      weights: [...new Map([...this.#weights.values()].map(({ range }) => [placeOf(range), range])).values()],
+      flops: { ...this.#flops },
+      live: liveBytes(castsFirst(this.#nodes, this.#values), this.#inputs, outputs, this.#values),
+      stateBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
+      results: sumBytes(outputs),
+    };
+  }
+
+  #value(name: string, dims: readonly Dim[], type: ElementType): Value {
+    const value = { name, dims, type };
+    this.#values.set(name, value);
+    return value;
+  }
+
+  #initializer(rawData: Uint8Array, dims: readonly number[], dataType: ElementType): Value {
+    const name = `constant_${this.#initializers.length}`;
+    this.#initializers.push({ name, dims, dataType, rawData });
+    return { name, dims, type: dataType };
+  }
+
+  /** Known by its place and shape: two files may have a tensor of the same name, and views share one. */
+  #stored(range: TensorRange): Weight {
+    const key = `${placeOf(range)} ${range.shape.join('x')}`;
+    const known = this.#weights.get(key);
+    if (known) return known;
+    const name = `weight_${this.#weights.size}:${range.name}`;
+    const weight = { range, stored: { name, dims: range.shape, type: STORED[range.dtype] } };
+    this.#weights.set(key, weight);
+    return weight;
+  }
+
+  #externals(folder: string | undefined): TensorProto[] {
+    return [...this.#weights.values()].map(({ range, stored }) => externalTensor(stored.name, stored.type, range, folder ?? ''));
+  }
+
+  /** @param perRow of each row of `like`; @param perImage of each image */
+  protected countFlops(like: Value, perRow: number, perImage = 0): void {
+    const work = perRow * valuesPerImage(like.dims.slice(0, -1)) + perImage;
+    this.#flops[scale(like.dims)] += work;
+  }
+}
+
+function valueInfo({ name, type, dims }: Value): ValueInfoProto {
+  const dim = dims.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: `images_x${size.perImage}` }));
+  return { name, type: { tensorType: { elemType: type, shape: { dim } } } };
+}
