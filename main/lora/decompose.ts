@@ -1,11 +1,16 @@
-import { EigenvalueDecomposition, Matrix, SingularValueDecomposition } from 'ml-matrix';
+import { pivotedCholesky, type PivotedCholesky } from './cholesky.ts';
+import { symmetricEigen } from './symmetric-eigen.ts';
 
 /**
- * The exact decomposition of a LoRA without its dense product. With A^T = Qa Ra and B = Qb Rb, the
- * singular values of dW = B A are those of the small core Rb Ra^T, and its best approximation of rank k
- * keeps the k largest (Eckart and Young 1936). The factors enter by their Gram matrices A A^T and B^T B
- * (rank x rank, in double precision): their eigenvectors and roots of eigenvalues are the R of a thin QR
- * up to a rotation, and the long products stay with the runtime.
+ * The exact decomposition of a LoRA without its dense product. With a thin QR of A^T = Q R^T, dW = B A is
+ * (B R) Q^T, and the eigenvalues of R^T (B^T B) R are the squares of dW's singular values; its best
+ * approximation of rank k keeps the k largest (Eckart and Young 1936). The factors enter by their Gram
+ * matrices A A^T and B^T B (rank x rank, double precision), so the long products stay with the runtime:
+ * R is Cholesky's factor of A A^T.
+ *
+ * A Gram matrix holds squares, so a direction is known to about 1e-8 of the largest. Rows of A are brought
+ * to length 1 first, their lengths given to B's columns: what is lost is then 1e-8 of the sum of
+ * |row of A| |column of B|, less than the rounding of the factors when they are f32.
  */
 export interface Decomposition {
   /** Singular values of dW, falling. As many as dW's rank, at most the LoRA's. */
@@ -16,83 +21,82 @@ export interface Decomposition {
   readonly left: Float64Array;
 }
 
-/**
- * Directions below this share of the largest are the rounding of the Gram matrix, not of the factors:
- * squares are exact to 2^-53 there, so roots to about 1e-8.
- */
-const NEGLIGIBLE = 1e-15;
+/** What a row of A of length 1 may lack of being a sum of the others, squared: the rounding of long dot products. */
+const DEPENDENT = 1e-14;
 
 /**
- * @param gramA A A^T and @param gramB B^T B, both [rank, rank] row-major
+ * @param gramA A A^T and @param gramB B^T B, both [rank, rank] row-major and finite
  * @param scale what dW = scale * B A is multiplied by
  */
 export function decompose(gramA: Float64Array, gramB: Float64Array, rank: number, scale: number): Decomposition {
-  const a = rootsOf(gramA, rank);
-  const b = rootsOf(gramB, rank);
-  if (a.roots.length === 0 || b.roots.length === 0 || scale === 0) return nothing();
-  // core = diag(rootsB) Vb^T Va diag(rootsA)
-  const core = b.vectors.transpose().mmul(a.vectors);
-  for (let i = 0; i < core.rows; i++) {
-    for (let j = 0; j < core.columns; j++) core.set(i, j, core.get(i, j) * at(b.roots, i) * at(a.roots, j) * scale);
+  const lengths = Float64Array.from({ length: rank }, (_, i) => Math.sqrt(gramA[i * rank + i] as number));
+  const inverse = lengths.map((length) => (length > 0 ? 1 / length : 0));
+  const r = pivotedCholesky(scaledBothSides(gramA, inverse, rank), rank, DEPENDENT);
+  const { values, vectors } = symmetricEigen(innerProducts(r, scaledBothSides(gramB, lengths, rank), rank), r.rank);
+  const largest = values[0] ?? 0;
+  const count = scale === 0 ? 0 : values.filter((value) => value > largest * Number.EPSILON * rank).length;
+  return {
+    singularValues: values.slice(0, count).map((value) => Math.sqrt(value) * Math.abs(scale)),
+    right: rightOf(r, vectors, count, inverse),
+    left: leftOf(r, vectors, count, lengths, scale),
+  };
+}
+
+/** diag(sizes) matrix diag(sizes) */
+function scaledBothSides(matrix: Float64Array, sizes: Float64Array, n: number): Float64Array {
+  const scaled = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const own = sizes[i] as number;
+    for (let j = 0; j < n; j++) scaled[i * n + j] = (matrix[i * n + j] as number) * own * (sizes[j] as number);
   }
-  const svd = new SingularValueDecomposition(core, { autoTranspose: true });
-  const values = svd.diagonal;
-  const count = values.filter((value) => value > at(values, 0) * Number.EPSILON * rank).length;
-  const kept = Float64Array.from(values.slice(0, count));
-  return {
-    singularValues: kept,
-    right: rowMajor(pick(svd.rightSingularVectors, count).transpose().mmul(divided(a).transpose())),
-    left: rowMajor(divided(b).mmul(scaledColumns(pick(svd.leftSingularVectors, count), kept))),
-  };
-}
-
-interface Roots {
-  /** [rank, n]: eigenvectors of the n that count. */
-  readonly vectors: Matrix;
-  readonly roots: readonly number[];
-}
-
-function rootsOf(gram: Float64Array, rank: number): Roots {
-  const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(toMatrix(gram, rank), { assumeSymmetric: true });
-  const largest = Math.max(0, ...realEigenvalues);
-  const indices = realEigenvalues.flatMap((value, i) => (value > largest * NEGLIGIBLE ? [i] : []));
-  if (indices.length === 0) return { vectors: new Matrix(rank, 0), roots: [] };
-  return {
-    vectors: eigenvectorMatrix.subMatrixColumn(indices),
-    roots: indices.map((i) => Math.sqrt(at(realEigenvalues, i))),
-  };
-}
-
-/** Eigenvectors by their roots: vectors @ diag(1 / roots), what makes a factor orthonormal. */
-function divided({ vectors, roots }: Roots): Matrix {
-  return scaledColumns(
-    vectors,
-    Float64Array.from(roots, (root) => 1 / root),
-  );
-}
-
-function scaledColumns(matrix: Matrix, factors: Float64Array): Matrix {
-  const scaled = matrix.clone();
-  factors.forEach((factor, column) => scaled.mulColumn(column, factor));
   return scaled;
 }
 
-function pick(matrix: Matrix, columns: number): Matrix {
-  return matrix.subMatrix(0, matrix.rows - 1, 0, columns - 1);
+/** lower^T gram lower, [m, m] for a factor of rank m */
+function innerProducts({ lower, rank: m }: PivotedCholesky, gram: Float64Array, n: number): Float64Array {
+  const half = new Float64Array(n * m);
+  for (let i = 0; i < n; i++) for (let k = 0; k < n; k++) addRow(half, i * m, lower, k * m, m, gram[i * n + k] as number);
+  const product = new Float64Array(m * m);
+  for (let k = 0; k < n; k++) for (let i = 0; i < m; i++) addRow(product, i * m, half, k * m, m, lower[k * m + i] as number);
+  return product;
 }
 
-function toMatrix(values: Float64Array, rank: number): Matrix {
-  return Matrix.from1DArray(rank, rank, values);
+/** to[..] += factor * from[..] */
+function addRow(to: Float64Array, atTo: number, from: Float64Array, atFrom: number, count: number, factor: number): void {
+  if (factor === 0) return;
+  for (let k = 0; k < count; k++) to[atTo + k] = (to[atTo + k] as number) + factor * (from[atFrom + k] as number);
 }
 
-function rowMajor(matrix: Matrix): Float64Array {
-  return Float64Array.from(matrix.to1DArray());
+/** x with x lower = vector, for each vector: the rows of V^T as sums of A's pivot rows, [count, n] */
+function rightOf(r: PivotedCholesky, vectors: Float64Array, count: number, inverse: Float64Array): Float64Array {
+  const n = inverse.length;
+  const { rank: m, order, lower } = r;
+  const right = new Float64Array(count * n);
+  const rest = new Float64Array(m);
+  for (let i = 0; i < count; i++) {
+    rest.set(vectors.subarray(i * m, (i + 1) * m));
+    for (let j = m - 1; j >= 0; j--) {
+      const row = order[j] as number;
+      const x = (rest[j] as number) / (lower[row * m + j] as number);
+      addRow(rest, 0, lower, row * m, j, -x);
+      right[i * n + row] = x * (inverse[row] as number);
+    }
+  }
+  return right;
 }
 
-function at(values: ArrayLike<number>, i: number): number {
-  return values[i] as number;
-}
-
-function nothing(): Decomposition {
-  return { singularValues: new Float64Array(), right: new Float64Array(), left: new Float64Array() };
+/** scale * diag(lengths) lower V, [n, count]: with it B's columns become dW V. */
+function leftOf(r: PivotedCholesky, vectors: Float64Array, count: number, lengths: Float64Array, scale: number): Float64Array {
+  const { rank: m, lower } = r;
+  const n = lengths.length;
+  const left = new Float64Array(n * count);
+  for (let i = 0; i < n; i++) {
+    const factor = scale * (lengths[i] as number);
+    for (let j = 0; j < count; j++) {
+      let sum = 0;
+      for (let k = 0; k < m; k++) sum += (lower[i * m + k] as number) * (vectors[j * m + k] as number);
+      left[i * count + j] = factor * sum;
+    }
+  }
+  return left;
 }
