@@ -10,7 +10,8 @@ const layers = {
   onnx: ['contract'],
   lora: ['contract', 'weights'],
   offload: ['contract', 'onnx'],
-  library: ['contract', 'weights', 'imaging', 'lora'],
+  jobs: ['contract'],
+  library: ['contract', 'weights', 'imaging', 'lora', 'jobs'],
   networks: ['contract', 'weights', 'lora', 'onnx', 'offload'],
   pipelines: ['contract', 'weights', 'imaging', 'comfyui', 'onnx', 'lora', 'offload', 'networks'],
 };

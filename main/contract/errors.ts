@@ -45,6 +45,11 @@ export const ERROR_CODES = [
   'SESSION_FAILED',
   'NOT_FINITE',
   'CANCELLED',
+  // jobs
+  'JOB_NOT_FOUND',
+  'JOB_STATE',
+  'JOB_KIND',
+  'JOB_CRASHED',
   // input
   'BAD_ARGUMENT',
   'UNSUPPORTED',

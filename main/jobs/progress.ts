@@ -1,0 +1,47 @@
+import type { QueueProgress } from '../contract/queue.ts';
+import { EtaEstimator, type Measured } from './eta.ts';
+import type { ProgressUpdate } from './runner.ts';
+
+/** Seconds over which a speed is averaged. */
+const SPEED_WINDOW = 3;
+
+/** Completes what a run tells of itself: speed from bytes, time left and fraction from work. */
+export class RunProgress {
+  readonly #eta: EtaEstimator;
+  #last: { readonly seconds: number; readonly bytes: number } | undefined;
+  #speed: number | undefined;
+
+  constructor(rates: ReadonlyMap<string, number>) {
+    this.#eta = new EtaEstimator(rates);
+  }
+
+  /** @param seconds by a clock that only goes forward */
+  update({ work, ...told }: ProgressUpdate, seconds: number): QueueProgress {
+    const time = work && this.#eta.update(work, seconds);
+    const derived = {
+      ...(time && { etaSeconds: time.left, fraction: shareOf(time.done, time.left) }),
+      ...this.#speedOf(told.bytesDone, seconds),
+    };
+    return { ...derived, ...told };
+  }
+
+  measured(): Measured[] {
+    return this.#eta.measured();
+  }
+
+  #speedOf(bytes: number | undefined, seconds: number): { bytesPerSecond?: number } {
+    if (bytes === undefined) return {};
+    const passed = this.#last ? seconds - this.#last.seconds : 0;
+    if (this.#last && passed > 0) {
+      const now = Math.max(0, bytes - this.#last.bytes) / passed;
+      const keep = this.#speed === undefined ? 0 : Math.exp(-passed / SPEED_WINDOW);
+      this.#speed = keep * (this.#speed ?? 0) + (1 - keep) * now;
+    }
+    if (!this.#last || passed > 0) this.#last = { seconds, bytes };
+    return this.#speed === undefined ? {} : { bytesPerSecond: this.#speed };
+  }
+}
+
+function shareOf(done: number, left: number): number {
+  return done + left > 0 ? done / (done + left) : 1;
+}
