@@ -2,7 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/{unit,contract,parity,lora,library,handlers,comfyui,jobs,shell,cli,chaos}/**/*.test.ts'],
+    include: ['test/**/*.test.ts'],
+    // What needs WebGPU has a configuration of its own.
+    exclude: ['test/device/**'],
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,

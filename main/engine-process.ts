@@ -1,5 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { eventSchema, type EngineEvent, type EngineRequest, type Job, type JobResult } from './contract/job.ts';
+import { eventSchema, outputsOf, type EngineEvent, type EngineRequest, type Job, type JobResult } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { NO_TELEMETRY } from './onnx/no-telemetry.ts';
 import { removeStaleParts } from './weights/stale-files.ts';
@@ -64,7 +64,7 @@ function answerOf(
     });
     child.on('exit', () => {
       if (answered) return;
-      if (child.pid !== undefined && 'output' in job) removeStaleParts(job.output, child.pid);
+      if (child.pid !== undefined) for (const output of outputsOf(job)) removeStaleParts(output, child.pid);
       reject(noAnswer());
     });
   });

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fileError, I2lError } from '../contract/errors.ts';
-import { jobSchema, type Job, type JobResult } from '../contract/job.ts';
+import { jobSchema, outputsOf, type Job, type JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
@@ -37,15 +37,18 @@ export async function create(context: CommandContext, paths: readonly string[], 
   await runAndReport(context, {
     ...engineOf(options),
     kind: 'create',
-    images: collectImages(paths),
+    sets: [{ output: loraPath(options.output), images: collectImages(paths).map((file) => ({ file, weight: 1 })) }],
     models: resolve(options.models),
     target: options.target,
-    experts: options.experts,
-    output: loraPath(options.output),
+    experts: expertsOf(options.experts),
     dtype: options.dtype,
     keyForm: options.keyForm,
     skipBad: options.skipBad ?? false,
   });
+}
+
+function expertsOf(names: readonly string[]): { name: string; strength: number }[] {
+  return names.map((name) => ({ name, strength: 1 }));
 }
 
 export type EncodeOptions = EngineOptions & Pick<CreateOptions, 'models' | 'output' | 'skipBad'>;
@@ -120,7 +123,12 @@ export function identifyFiles({ report }: CommandContext, files: readonly string
 export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'>;
 
 export function plan(context: CommandContext, paths: readonly string[], options: PlanOptions): void {
-  const job = { ...options, models: resolve(options.models), images: collectImages(paths).length };
+  const job = {
+    ...options,
+    models: resolve(options.models),
+    experts: expertsOf(options.experts),
+    images: collectImages(paths).length,
+  };
   const estimate = planJob(checked(job));
   context.report.result(estimateWords(estimate), { type: 'plan', ...estimate });
 }
@@ -131,8 +139,7 @@ function checked(job: object): PlanJob {
   const probe = {
     ...job,
     kind: 'create',
-    images: ['-'],
-    output: '-',
+    sets: [{ output: '-', images: [{ file: '-', weight: 1 }] }],
     keyForm: 'comfyui',
     skipBad: false,
     device: 'cpu',
@@ -149,7 +156,7 @@ export async function runAndReport(context: CommandContext, job: object): Promis
 /** Checks a job and runs it in the engine. */
 export async function runEngineJob({ report, signal }: CommandContext, job: object): Promise<JobResult> {
   const parsed = parseJob(job);
-  if ('output' in parsed) makeFolderOf(parsed.output);
+  for (const output of outputsOf(parsed)) makeFolderOf(output);
   return runInEngine(parsed, { onEvent: (event) => report.event(event), signal });
 }
 

@@ -26,15 +26,42 @@ const loraOptions = {
   keyForm: z.enum(KEY_FORMS),
 };
 
+/** One LoRA to be made: from these images, each counting by its share of the weights; 0 leaves it out. */
+export const setJobSchema = z.object({
+  output: path,
+  images: z
+    .array(z.object({ file: path, weight: z.number().nonnegative() }))
+    .min(1)
+    .refine((images) => images.some(({ weight }) => weight > 0), 'at least one image needs a weight above 0'),
+});
+export type SetJob = z.infer<typeof setJobSchema>;
+
+export const expertChoiceSchema = z.object({
+  name: z.enum(EXPERTS),
+  /** What this expert's part of dW is multiplied by. */
+  strength: z.number(),
+});
+export type ExpertChoice = z.infer<typeof expertChoiceSchema>;
+
+export const embeddingCacheSchema = z.object({
+  folder: path,
+  /** Bytes; what was used longest ago goes first. */
+  limit: z.int().positive(),
+});
+
+/** Many sets cost one pass over the weights. */
 export const createJobSchema = z.object({
   kind: z.literal('create'),
-  images: z.array(path).min(1),
+  sets: z.array(setJobSchema).min(1),
   models: path,
   target: z.literal('qwen-image'),
-  experts: z.array(z.enum(EXPERTS)).length(1),
+  experts: z.array(expertChoiceSchema).length(1),
   /** Leave refused images out instead of stopping. */
   skipBad: z.boolean(),
-  ...loraOptions,
+  /** Keeps embeddings between jobs, so that the same image is not encoded twice. */
+  cache: embeddingCacheSchema.optional(),
+  dtype: loraOptions.dtype,
+  keyForm: loraOptions.keyForm,
   ...engineOptions,
 });
 
@@ -116,6 +143,12 @@ export type MergeJob = z.infer<typeof mergeJobSchema>;
 export type DiffJob = z.infer<typeof diffJobSchema>;
 export type Job = z.infer<typeof jobSchema>;
 
+/** The files that a job writes. */
+export function outputsOf(job: Job): readonly string[] {
+  if (job.kind === 'create') return job.sets.map(({ output }) => output);
+  return 'output' in job ? [job.output] : [];
+}
+
 export const requestSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('run'), job: jobSchema }),
   z.object({ type: z.literal('cancel') }),
@@ -144,6 +177,21 @@ const progressSchema = z.object({
   etaSeconds: z.number(),
 });
 
+/** A LoRA of several is written. */
+const loraSchema = z.object({
+  type: z.literal('lora'),
+  output: z.string(),
+  bytes: z.number(),
+  rank: z.int(),
+  modules: z.int(),
+  /** sha256 of the tensor bytes. */
+  tensorHash: z.string(),
+  images: z.int(),
+});
+
+/** One set of several can't be made; the others go on. */
+const setFailedSchema = z.object({ type: z.literal('set-failed'), output: z.string(), error: errorShapeSchema });
+
 const resultSchema = z.object({
   type: z.literal('done'),
   /** The file that was written, and its bytes; absent where a job writes none. */
@@ -151,6 +199,11 @@ const resultSchema = z.object({
   bytes: z.number().optional(),
   /** Absent where a job has none. */
   images: z.int().optional(),
+  /** Of several sets: the LoRAs written, and the sets that could not be made. */
+  loras: z.int().optional(),
+  failedSets: z.int().optional(),
+  /** Embeddings that were taken from the cache. */
+  cached: z.int().optional(),
   /** Of a LoRA; absent for embeddings. */
   rank: z.int().optional(),
   modules: z.int().optional(),
@@ -187,12 +240,17 @@ const resultSchema = z.object({
   ),
 });
 
-const failedSchema = z.object({
-  type: z.literal('failed'),
-  error: errorShapeSchema,
-});
+const failedSchema = z.object({ type: z.literal('failed'), error: errorShapeSchema });
 
-export const eventSchema = z.discriminatedUnion('type', [noteSchema, progressSchema, resultSchema, failedSchema]);
+export const eventSchema = z.discriminatedUnion('type', [
+  noteSchema,
+  progressSchema,
+  loraSchema,
+  setFailedSchema,
+  resultSchema,
+  failedSchema,
+]);
 export type EngineEvent = z.infer<typeof eventSchema>;
+export type LoraWritten = z.infer<typeof loraSchema>;
 export type JobResult = z.infer<typeof resultSchema>;
 export type JobProgress = z.infer<typeof progressSchema>;

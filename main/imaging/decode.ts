@@ -54,6 +54,11 @@ export function readImageBytes(file: string): Buffer {
   }
 }
 
+/** sha256 of an image file's bytes, hex, without decoding it. @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE */
+export function hashImage(file: string): string {
+  return createHash('sha256').update(readImageBytes(file)).digest('hex');
+}
+
 async function readMetadata(file: string, image: Sharp): Promise<Metadata> {
   let metadata: Metadata;
   try {

@@ -201,8 +201,10 @@ function feedForward(g: Graph, w: Mlp, x: Value): Value {
 /** One learned query, the probe, attends to all tokens; an MLP with a residual follows. */
 function pooling(g: Graph, hidden: Value, { head, postNorm }: Weights, { width, heads, epsilon }: Siglip2Config): Value {
   const normed = g.layerNorm(hidden, postNorm.weight, postNorm.bias, epsilon);
-  const probe = g.repeat(g.weight(head.probe), normed);
+  // Twice: onnxruntime multiplies one lone row otherwise than several, and an image's embedding
+  // would depend on whether others were encoded with it.
+  const probe = g.repeat(g.concat([g.weight(head.probe), g.weight(head.probe)], 1), normed);
   const pooled = multiHead(g, head.attention, probe, normed, heads);
   const transformed = feedForward(g, head.mlp, g.layerNorm(pooled, head.norm.weight, head.norm.bias, epsilon));
-  return g.reshape(g.add(pooled, transformed), [IMAGES, width]);
+  return g.reshape(g.row(g.add(pooled, transformed), 0), [IMAGES, width]);
 }

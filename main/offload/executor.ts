@@ -44,7 +44,13 @@ export async function runNetwork(run: NetworkRun): Promise<void> {
     next = joinGroup(run, plan.groups[at + 1]);
     if (next) reader.warm(next.graph.cost().weights);
     if (joined) await runGroup(run, group, joined, chunks, states);
+    forget(states, neededAfter(run.stages, group.first + group.count - 1));
   }
+}
+
+/** Pixels, for one, are read once and would lie there for the rest of the run. */
+function forget(states: readonly Map<string, HostTensor>[], needed: ReadonlySet<string>): void {
+  for (const state of states) for (const name of state.keys()) if (!needed.has(name)) state.delete(name);
 }
 
 function joinGroup({ stages, session }: NetworkRun, group: StageGroup | undefined): StageGraph | undefined {

@@ -24,13 +24,11 @@ export function priorSeconds(weightBytes: number, flops: number): number {
 
 /** Turns finished groups into progress; the time left follows from the speed so far. */
 export class ProgressMeter {
-  readonly #plans: readonly NetworkPlan[];
   readonly #total: { readonly stages: number; readonly bytes: number; readonly seconds: number };
   readonly #started = performance.now();
   #done = { stages: 0, bytes: 0, seconds: 0 };
 
   constructor(plans: readonly NetworkPlan[]) {
-    this.#plans = plans;
     const sum = (of: (plan: NetworkPlan) => number): number => plans.reduce((total, plan) => total + of(plan), 0);
     this.#total = {
       stages: sum((plan) => plan.groups.reduce((count, group) => count + group.count, 0)),
@@ -39,17 +37,24 @@ export class ProgressMeter {
     };
   }
 
-  finish(network: string, group: StageGroup, stage: string): Progress {
-    const plan = this.#plans.find((candidate) => candidate.network === network);
+  /** All of its images turned out to be of no use. */
+  skip(plan: NetworkPlan): void {
+    this.#done.stages += plan.groups.reduce((count, group) => count + group.count, 0);
+    this.#done.bytes += plan.weightBytes;
+    this.#done.seconds += priorSeconds(plan.weightBytes, plan.flops);
+  }
+
+  /** @param plan the one that was counted; fewer images may have been run */
+  finish(plan: NetworkPlan, group: StageGroup, stage: string): Progress {
     // A group's share of its network's work goes by its bytes: within a network both grow together.
-    const share = plan && plan.weightBytes > 0 ? group.weightBytes / plan.weightBytes : 0;
+    const share = plan.weightBytes > 0 ? group.weightBytes / plan.weightBytes : 0;
     this.#done.stages += group.count;
     this.#done.bytes += group.weightBytes;
-    this.#done.seconds += share * (plan ? priorSeconds(plan.weightBytes, plan.flops) : 0);
+    this.#done.seconds += share * priorSeconds(plan.weightBytes, plan.flops);
     const elapsed = (performance.now() - this.#started) / 1000;
     const left = Math.max(0, this.#total.seconds - this.#done.seconds);
     return {
-      network,
+      network: plan.network,
       stage,
       stageIndex: this.#done.stages,
       stageCount: this.#total.stages,

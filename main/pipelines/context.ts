@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { EngineEvent, JobResult } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
-import type { SessionOptions } from '../onnx/runtime.ts';
+import type { Device, SessionOptions } from '../onnx/runtime.ts';
 import { runNetwork, type NetworkRun } from '../offload/executor.ts';
 import { planNetwork, type NetworkPlan } from '../offload/planner.ts';
 import { ProgressMeter } from '../offload/progress.ts';
@@ -34,25 +34,28 @@ export function prepare(name: string, stages: readonly Stage[], wholeBatch: bool
   return { name, stages, costs: stageCosts(stages), wholeBatch };
 }
 
+/** A network and the images that it will run over, at most. Several passes are several of its copies. */
+export interface Work {
+  readonly network: PreparedNetwork;
+  readonly images: number;
+}
+
 /** @throws I2lError MEMORY_BUDGET */
-function planFor({ name, costs, wholeBatch }: PreparedNetwork, images: number, memory: number): NetworkPlan {
+function planFor({ network, images }: Work, memory: number): NetworkPlan {
+  const { name, costs, wholeBatch } = network;
   return planNetwork({ network: name, costs, images, budget: memory, baseline: ENGINE_BASELINE_BYTES, wholeBatch });
 }
 
 /**
- * Plans all of a job's networks.
+ * Plans all of a job's work.
  * @throws I2lError MEMORY_BUDGET of the one that needs most, so that the budget it names is enough for all
  */
-export function planAll(
-  networks: readonly PreparedNetwork[],
-  images: number,
-  memory: number,
-): ReadonlyMap<PreparedNetwork, NetworkPlan> {
+export function planAll(works: readonly Work[], memory: number): ReadonlyMap<PreparedNetwork, NetworkPlan> {
   const plans = new Map<PreparedNetwork, NetworkPlan>();
   const refused: I2lError[] = [];
-  for (const network of networks) {
+  for (const work of works) {
     try {
-      plans.set(network, planFor(network, images, memory));
+      plans.set(work.network, planFor(work, memory));
     } catch (error) {
       refused.push(I2lError.from(error));
     }
@@ -60,6 +63,28 @@ export function planAll(
   const [worst] = refused.sort((a, b) => smallestOf(b) - smallestOf(a));
   if (worst) throw worst;
   return plans;
+}
+
+/** The most images, up to `most`, that each of these networks can run over at once within the budget; at least 1. */
+export function imagesThatFit(networks: readonly PreparedNetwork[], most: number, memory: number): number {
+  if (canPlan(networks, most, memory)) return most;
+  let [fits, tooMany] = [1, most];
+  while (tooMany - fits > 1) {
+    const images = Math.floor((fits + tooMany) / 2);
+    if (canPlan(networks, images, memory)) fits = images;
+    else tooMany = images;
+  }
+  return fits;
+}
+
+function canPlan(networks: readonly PreparedNetwork[], images: number, memory: number): boolean {
+  try {
+    planAll(networks.map((network) => ({ network, images })), memory); // prettier-ignore
+    return true;
+  } catch (error) {
+    if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;
+    throw error;
+  }
 }
 
 /** Anything but a budget's refusal goes first. */
@@ -80,29 +105,33 @@ type RunPart = Pick<NetworkRun, 'load' | 'sink'>;
 export class NetworkRunner {
   readonly #context: PipelineContext;
   readonly #session: SessionOptions;
+  readonly #memory: number;
   readonly #plans: ReadonlyMap<PreparedNetwork, NetworkPlan>;
   readonly #meter: ProgressMeter;
   readonly #trace = new Trace();
   readonly #reader: Reader;
 
-  constructor(
-    context: PipelineContext,
-    session: SessionOptions,
-    networks: readonly PreparedNetwork[],
-    images: number,
-    memory: number,
-  ) {
+  constructor(context: PipelineContext, session: SessionOptions, works: readonly Work[], memory: number) {
     this.#context = context;
     this.#session = session;
-    this.#plans = planAll(networks, images, memory);
+    this.#memory = memory;
+    this.#plans = planAll(works, memory);
     this.#meter = new ProgressMeter([...this.#plans.values()]);
     // Last: a constructor that throws leaves nobody to close it.
     this.#reader = new Reader(this.#trace);
   }
 
-  async run(network: PreparedNetwork, { load, sink }: RunPart): Promise<void> {
-    const plan = this.#plans.get(network);
-    if (!plan) throw new I2lError('INTERNAL', `${network.name} was not planned.`);
+  get device(): Device {
+    return this.#session.device;
+  }
+
+  /** @param images as many as planned, or fewer: those that can't be used are found late */
+  async run(network: PreparedNetwork, { load, sink }: RunPart, images?: number): Promise<void> {
+    const planned = this.#plans.get(network);
+    if (!planned) throw new I2lError('INTERNAL', `${network.name} was not planned.`);
+    if (images === 0) return this.#meter.skip(planned);
+    const isAsPlanned = images === undefined || images === planned.images;
+    const plan = isAsPlanned ? planned : planFor({ network, images }, this.#memory);
     await runNetwork({
       stages: network.stages,
       plan,
@@ -110,7 +139,7 @@ export class NetworkRunner {
       load,
       sink,
       onGroup: (group, stage) => {
-        const { network: step, ...progress } = this.#meter.finish(network.name, group, stage);
+        const { network: step, ...progress } = this.#meter.finish(planned, group, stage);
         this.#context.emit({ type: 'progress', step, images: plan.images, ...progress });
       },
       signal: this.#context.signal,
@@ -122,16 +151,18 @@ export class NetworkRunner {
   /** What every result says of the run. */
   summary(): Pick<JobResult, 'device' | 'seconds' | 'weightBytes' | 'peakMemory' | 'networks'> {
     const { stages, weightBytes, seconds, peakResidentBytes } = this.#trace.summary();
-    const networks = [...this.#plans.values()].map((plan) => {
-      const own = stages.filter((stage) => stage.network === plan.network);
+    const names = [...new Set([...this.#plans.values()].map((plan) => plan.network))];
+    const networks = names.map((network) => {
+      const own = stages.filter((stage) => stage.network === network);
+      const plans = [...this.#plans.values()].filter((plan) => plan.network === network);
       const sum = (of: 'createMs' | 'runMs' | 'sinkMs'): number => own.reduce((total, stage) => total + stage[of], 0) / 1000;
       return {
-        network: plan.network,
+        network,
         weightBytes: own.reduce((total, stage) => total + stage.weightBytes, 0),
         seconds: sum('createMs') + sum('runMs') + sum('sinkMs'),
         createSeconds: sum('createMs'),
         sinkSeconds: sum('sinkMs'),
-        flops: plan.flops,
+        flops: plans.reduce((total, plan) => total + plan.flops, 0),
       };
     });
     return { device: this.#session.device, seconds, weightBytes, peakMemory: peakResidentBytes, networks };

@@ -8,6 +8,7 @@ import type { Target } from '../lora/targets.ts';
 import type { StoredDtype } from '../lora/write-lora.ts';
 import type { Stage } from '../offload/stage.ts';
 import { Checkpoint } from '../weights/checkpoint.ts';
+import { contentId } from '../weights/content-id.ts';
 import { configBeside, locateModel } from '../weights/locate.ts';
 
 /** Opens the models that a job needs: headers only, so it takes milliseconds and fails before any work. */
@@ -16,6 +17,8 @@ export interface OpenEncoder extends EncoderStages {
   readonly name: 'siglip2' | 'dinov3';
   readonly id: string;
   readonly fingerprint: string;
+  /** Of the values; see weights/content-id.ts. */
+  readonly contentId: string;
   readonly path: string;
   readonly synthetic: boolean;
 }
@@ -45,6 +48,7 @@ function openEncoder<Config extends object>(
 export interface OpenExpert {
   readonly id: string;
   readonly fingerprint: string;
+  readonly contentId: string;
   readonly path: string;
   readonly synthetic: boolean;
   readonly config: I2lConfig;
@@ -83,9 +87,10 @@ export function checkWidth(expert: OpenExpert, width: number, whose: string): vo
   );
 }
 
-function identityOf(checkpoint: Checkpoint): { fingerprint: string; path: string; synthetic: boolean } {
+function identityOf(checkpoint: Checkpoint): Pick<OpenExpert, 'fingerprint' | 'contentId' | 'path' | 'synthetic'> {
   return {
     fingerprint: checkpoint.fingerprint(),
+    contentId: contentId(checkpoint),
     path: checkpoint.path,
     synthetic: checkpoint.files.some(({ metadata }) => 'synthetic' in metadata),
   };

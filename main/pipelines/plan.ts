@@ -4,7 +4,7 @@ import { priorSeconds } from '../offload/progress.ts';
 import { loraBytes } from '../lora/write-lora.ts';
 import { targetBlocks } from '../lora/targets.ts';
 import { planAll } from './context.ts';
-import { prepareExpert } from './decode-lora.ts';
+import { decodedRows, prepareExpert } from './decode-lora.ts';
 import { prepareEncoder } from './encode-images.ts';
 import { checkWidth, locateExpert, openEncoders, openExpert } from './models.ts';
 
@@ -38,15 +38,17 @@ export interface JobEstimate {
 
 /** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
 export function planJob({ models, target, experts, dtype, memory, images }: PlanJob): JobEstimate {
-  const [name = 'style'] = experts;
+  const [{ name } = { name: 'style' as const }] = experts;
   const encoders = openEncoders(models);
   const expert = openExpert(locateExpert(models, target, name));
   checkWidth(expert, encoders[0].width + encoders[1].width, 'the encoders');
+  const decoder = prepareExpert(name, expert, dtype);
   const parts = [
     ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder) })),
-    { id: expert.id, prepared: prepareExpert(name, expert, dtype) },
+    { id: expert.id, prepared: decoder },
   ];
-  const plans = planAll(parts.map(({ prepared }) => prepared), images, memory); // prettier-ignore
+  const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoder ? decodedRows(images) : images }));
+  const plans = planAll(works, memory);
   const networks = parts.map(({ id, prepared }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plans.get(prepared) as NetworkPlan;
     const seconds = priorSeconds(weightBytes, flops);

@@ -1,4 +1,4 @@
-import type { Job, JobResult } from '../contract/job.ts';
+import { outputsOf, type Job, type JobResult } from '../contract/job.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
 import type { PipelineContext } from './context.ts';
 import { create, decode, encode } from './image-to-lora.ts';
@@ -8,7 +8,7 @@ import { computeSpectrum, resetRank } from './reset-rank.ts';
 
 /** Every job that the engine knows. @throws I2lError what it failed with */
 export async function runJob(context: PipelineContext, job: Job): Promise<JobResult> {
-  if ('output' in job) removeStaleParts(job.output);
+  for (const output of outputsOf(job)) removeStaleParts(output);
   switch (job.kind) {
     case 'create':
       return create(context, job);

@@ -8,7 +8,7 @@ type AlgebraJob = SpectrumJob | ResetRankJob | MergeJob | DiffJob;
 
 /** A runner for LoRA algebra: double precision on the CPU, all as one batch. */
 export function startAlgebra(context: PipelineContext, job: AlgebraJob, network: PreparedNetwork): NetworkRunner {
-  return new NetworkRunner(context, { device: 'cpu', threads: threadsOf(job.threads) }, [network], 1, job.memory);
+  return new NetworkRunner(context, { device: 'cpu', threads: threadsOf(job.threads) }, [{ network, images: 1 }], job.memory);
 }
 
 export interface NewLora {

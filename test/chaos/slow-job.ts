@@ -26,12 +26,11 @@ export function makeSlowJob(folder: string): SlowJob {
     memory,
     job: (output) => ({
       kind: 'create',
-      images: [image],
+      sets: [{ output, images: [{ file: image, weight: 1 }] }],
       models,
       target: 'qwen-image',
-      experts: ['style'],
+      experts: [{ name: 'style', strength: 1 }],
       skipBad: false,
-      output,
       dtype: 'f32',
       keyForm: 'plain',
       memory,
@@ -47,7 +46,7 @@ export function makeSlowJob(folder: string): SlowJob {
 
 function smallestBudget(models: string): number {
   try {
-    planJob({ models, target: 'qwen-image', experts: ['style'], dtype: 'f32', memory: 1, images: 1 });
+    planJob({ models, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], dtype: 'f32', memory: 1, images: 1 });
   } catch (error) {
     return Number(I2lError.from(error).fields['smallest']);
   }

@@ -67,7 +67,7 @@ let code: number | null;
 beforeAll(async () => {
   const main = join(folder, 'main');
   mkdirSync(main);
-  for (const layer of ['contract', 'weights']) symlinkSync(real(layer), join(main, layer), 'junction');
+  for (const layer of ['contract', 'weights', 'onnx']) symlinkSync(real(layer), join(main, layer), 'junction');
   copyFileSync(real('engine-process.ts'), join(main, 'engine-process.ts'));
   writeFileSync(join(main, 'engine.ts'), STUB);
   writeFileSync(join(main, 'caller.ts'), CALLER);

@@ -34,13 +34,16 @@ test('photographs to a LoRA, end to end', async () => {
   const output = join(folder, 'photographs.safetensors');
   const models = join(folder, 'models');
   for (const [id, from] of Object.entries(MODELS)) linkModel(models, id, from);
+  const images = ['landscape.jpg', 'portrait.jpg', 'rotated.jpg'].map((file) => ({
+    file: goldenFolder('preprocess', 'inputs', file),
+    weight: 1,
+  }));
   await runJob(silent, {
     kind: 'create',
-    images: ['landscape.jpg', 'portrait.jpg', 'rotated.jpg'].map((file) => goldenFolder('preprocess', 'inputs', file)),
+    sets: [{ output, images }],
     models,
     target: 'qwen-image',
-    experts: ['style'],
-    output,
+    experts: [{ name: 'style', strength: 1 }],
     dtype: 'f32',
     keyForm: 'reference',
     skipBad: false,
