@@ -19,9 +19,11 @@ export function modelPath(folder: string, name = 'model'): string {
 export function readAll(path: string): Map<string, { shape: readonly number[]; values: Float32Array }> {
   const checkpoint = Checkpoint.open(path);
   return new Map(
-    checkpoint.layout().flatMap(({ name, shape }) =>
-      checkpoint.entry(name)?.dtype === 'F32' ? [[name, { shape, values: readValues(checkpoint.tensor(name, shape)) }]] : [],
-    ),
+    checkpoint
+      .layout()
+      .flatMap(({ name, shape }) =>
+        checkpoint.entry(name)?.dtype === 'F32' ? [[name, { shape, values: readValues(checkpoint.tensor(name, shape)) }]] : [],
+      ),
   );
 }
 
