@@ -2,6 +2,7 @@ import { I2lError } from '../contract/errors.ts';
 import {
   ENDED_STATES,
   hasEnded,
+  JOB_STATES,
   LANES,
   type JobDetails,
   type JobState,
@@ -12,10 +13,10 @@ import {
 import { ActiveRun, parseInput, type Outcome } from './active-run.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { QueueEvents } from './events.ts';
-import { compareJobs, planMove } from './order.ts';
+import { planMove } from './order.ts';
 import { changeOn, recover, type Recovery } from './rows.ts';
 import type { AnyRunner } from './runner.ts';
-import { detailsOf, viewOf, type JobRow, type JobStore } from './store.ts';
+import { detailsOf, viewOf, type JobFilter, type JobRow, type JobStore } from './store.ts';
 import { nextState, type JobEvent } from './transitions.ts';
 
 export interface QueueOptions {
@@ -40,6 +41,10 @@ export interface NewJobRequest {
 const LIMITS: Readonly<Record<Lane, number>> = { engine: 1, light: 2, download: 2 };
 const CRASH_LIMIT = 3;
 const RETRY_MS = 1000;
+/** Ended jobs of earlier processes that the events tell of; the others are in the store. */
+const KNOWN_ENDED = 200;
+const OPEN_STATES = JOB_STATES.filter((state) => !hasEnded(state));
+const AT_REST = ['waiting', 'paused'] as const;
 /** Seconds between two writes of a running job's progress, for readers of the store. */
 const FLUSH_SECONDS = 1;
 
@@ -76,7 +81,8 @@ export class JobQueue {
   /** Takes up what an earlier process left behind, and begins. @throws I2lError where the store can't be used */
   start(): void {
     recover(this.#store, this.#recovery);
-    for (const row of this.#store.all()) this.events.publish(viewOf(row));
+    const ended = this.#store.list({ states: ENDED_STATES, limit: KNOWN_ENDED });
+    for (const row of [...ended.reverse(), ...this.#store.list({ states: OPEN_STATES })]) this.events.publish(viewOf(row));
     this.events.setQueue({ paused: this.#store.paused(), problem: null });
     this.#open = true;
     this.#catchUp();
@@ -91,16 +97,14 @@ export class JobQueue {
   }
 
   /** In the order in which they run; ended ones behind, the latest first. */
-  list(): JobView[] {
-    const jobs = this.events.jobs();
-    const open = jobs.filter(({ state }) => !hasEnded(state)).sort(compareJobs);
-    return [...open, ...jobs.filter(({ state }) => hasEnded(state)).sort((a, b) => b.id - a.id)];
+  list(filter: JobFilter = {}): JobView[] {
+    return this.#store.list(filter).map((row) => this.#viewOf(row));
   }
 
   /** @throws I2lError JOB_NOT_FOUND */
   get(id: number): JobDetails {
     const row = this.#row(id);
-    return { ...detailsOf(row, this.#store.steps(id)), ...this.events.job(id) };
+    return { ...detailsOf(row, this.#store.steps(id)), ...this.#viewOf(row) };
   }
 
   /** @throws I2lError JOB_NOT_FOUND */
@@ -161,7 +165,7 @@ export class JobQueue {
       if (!isAtRest(row.state)) throw refused(row, 'be moved, nor another be put before it');
     }
     if (id === before) return viewOf(this.#row(id));
-    const places = planMove(this.#store.all().filter(({ state }) => isAtRest(state)), id, before); // prettier-ignore
+    const places = planMove(this.#store.list({ states: AT_REST }), id, before);
     this.#store.transaction(() => {
       for (const { id: other, priority, position } of places) this.#store.update(other, { priority, position });
     });
@@ -179,10 +183,7 @@ export class JobQueue {
 
   /** @returns ids of the jobs that it removed */
   clearFinished(states: readonly JobState[] = ENDED_STATES): number[] {
-    const ids = this.list()
-      .filter(({ state }) => hasEnded(state) && states.includes(state))
-      .map(({ id }) => id);
-    this.#store.transaction(() => ids.forEach((id) => this.#store.remove(id)));
+    const ids = this.#store.removeAll(states.filter(hasEnded));
     for (const id of ids) this.events.remove(id);
     return ids;
   }
@@ -232,8 +233,12 @@ export class JobQueue {
 
   /** Tells of written rows, with the progress of those that run, and sees what can start now. */
   #tell(rows: readonly JobRow[]): void {
-    for (const row of rows) this.events.publish({ ...viewOf(row), ...this.#active.get(row.id)?.change });
+    for (const row of rows) this.events.publish(this.#viewOf(row));
     this.#catchUp();
+  }
+
+  #viewOf(row: JobRow): JobView {
+    return { ...viewOf(row), ...this.#active.get(row.id)?.change };
   }
 
   /** Writes down the ends of runs and starts what may start; where the store refuses, again in a while. */
@@ -315,7 +320,7 @@ function endOf(outcome: Outcome, state: JobState): Partial<JobRow> {
 }
 
 function isAtRest(state: JobState): boolean {
-  return state === 'waiting' || state === 'paused';
+  return (AT_REST as readonly JobState[]).includes(state);
 }
 
 const VERBS: Partial<Record<JobEvent, string>> = {

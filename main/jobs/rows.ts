@@ -2,7 +2,7 @@ import { I2lError } from '../contract/errors.ts';
 import { hasEnded, type JobState } from '../contract/queue.ts';
 import type { Clock } from './clock.ts';
 import type { JobChange, JobRow, JobStore } from './store.ts';
-import { isActive, nextState, type JobEvent } from './transitions.ts';
+import { ACTIVE_STATES, nextState, type JobEvent } from './transitions.ts';
 
 /** What an event changes in a job's row besides what it brings along itself. */
 export function changeOn(row: JobRow, event: JobEvent, state: JobState, clock: Clock): JobChange {
@@ -27,7 +27,7 @@ export interface Recovery {
  */
 export function recover(store: JobStore, { crashLimit, clock }: Recovery): void {
   store.transaction(() => {
-    for (const row of store.all().filter(({ state }) => isActive(state))) {
+    for (const row of store.list({ states: ACTIVE_STATES })) {
       const change = changeOn(row, 'crash', nextState(row.state, 'crash') ?? row.state, clock);
       const isPoison = row.state === 'running' && row.crashes + 1 >= crashLimit;
       store.update(row.id, isPoison ? { ...change, ...crashed(row, clock) } : change);

@@ -1,4 +1,4 @@
-import type { JobDetails, JobView, Lane, LogLine } from '../contract/queue.ts';
+import type { JobDetails, JobState, JobView, Lane, LogLine } from '../contract/queue.ts';
 
 /** A job as it is kept: what others see of it, what it works on, and how it went so far. */
 export interface JobRow extends JobView {
@@ -37,6 +37,14 @@ export type JobChange = Partial<
   >
 >;
 
+/** What is absent filters nothing out. */
+export interface JobFilter {
+  readonly states?: readonly JobState[] | undefined;
+  readonly kinds?: readonly string[] | undefined;
+  readonly limit?: number | undefined;
+  readonly offset?: number | undefined;
+}
+
 export interface Step {
   readonly key: string;
   /** JSON. */
@@ -57,8 +65,8 @@ export interface JobStore {
   /** Gives the job the next id, never used before, and the last position; it waits. */
   insert(job: NewJob): JobRow;
   get(id: number): JobRow | undefined;
-  /** In order. */
-  all(): JobRow[];
+  /** Jobs that have not ended in the order in which they run, then the others, the latest first. */
+  list(filter?: JobFilter): JobRow[];
   /** The first waiting job of a lane. */
   next(lane: Lane): JobRow | undefined;
   /** A position behind all others. */
@@ -66,6 +74,8 @@ export interface JobStore {
   update(id: number, change: JobChange): void;
   /** With its journal and its log. */
   remove(id: number): void;
+  /** All jobs in these states. @returns their ids */
+  removeAll(states: readonly JobState[]): number[];
   /** In the order in which they were finished. */
   steps(id: number): Step[];
   step(id: number, key: string): Step | undefined;

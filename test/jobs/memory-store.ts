@@ -1,6 +1,14 @@
 import { compareJobs } from '../../main/jobs/order.ts';
-import { LOG_LINES, type JobChange, type JobRow, type JobStore, type NewJob, type Step } from '../../main/jobs/store.ts';
-import type { Lane, LogLine } from '../../main/contract/queue.ts';
+import {
+  LOG_LINES,
+  type JobChange,
+  type JobFilter,
+  type JobRow,
+  type JobStore,
+  type NewJob,
+  type Step,
+} from '../../main/jobs/store.ts';
+import { hasEnded, type JobState, type Lane, type LogLine } from '../../main/contract/queue.ts';
 
 interface Content {
   lastId: number;
@@ -50,12 +58,17 @@ export class MemoryStore implements JobStore {
     return structuredClone(this.#content.jobs.get(id));
   }
 
-  all(): JobRow[] {
-    return structuredClone([...this.#content.jobs.values()].sort(compareJobs));
+  list({ states, kinds, limit = Infinity, offset = 0 }: JobFilter = {}): JobRow[] {
+    const rows = [...this.#content.jobs.values()].filter(
+      ({ state, kind }) => (states?.includes(state) ?? true) && (kinds?.includes(kind) ?? true),
+    );
+    const open = rows.filter(({ state }) => !hasEnded(state)).sort(compareJobs);
+    const ended = rows.filter(({ state }) => hasEnded(state)).sort((a, b) => b.id - a.id);
+    return structuredClone([...open, ...ended].slice(offset, offset + limit));
   }
 
   next(lane: Lane): JobRow | undefined {
-    return this.all().find((job) => job.lane === lane && job.state === 'waiting');
+    return this.list({ states: ['waiting'] }).find((job) => job.lane === lane);
   }
 
   lastPosition(): number {
@@ -71,6 +84,12 @@ export class MemoryStore implements JobStore {
 
   remove(id: number): void {
     this.#write(({ jobs, steps, logs }) => [jobs, steps, logs].forEach((map) => map.delete(id)));
+  }
+
+  removeAll(states: readonly JobState[]): number[] {
+    const ids = this.list({ states }).map(({ id }) => id);
+    this.transaction(() => ids.forEach((id) => this.remove(id)));
+    return ids;
   }
 
   steps(id: number): Step[] {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { I2lError } from '../../main/contract/errors.ts';
 import { hasEnded, LANES, type JobState, type Lane } from '../../main/contract/queue.ts';
+import { compareJobs } from '../../main/jobs/order.ts';
 import { JobQueue } from '../../main/jobs/queue.ts';
 import type { JobStore } from '../../main/jobs/store.ts';
 import { isActive } from '../../main/jobs/transitions.ts';
@@ -146,7 +147,7 @@ function toEnd(model: Model, job: ModelJob): void {
 
 async function compare(model: Model, real: Real): Promise<void> {
   await calm();
-  const rows = real.store.all();
+  const rows = real.store.list().sort(compareJobs);
   const told = ({ id, state, attempts, crashes, priority }: Omit<ModelJob, 'lane' | 'stopping' | 'steps'>) => ({
     ...{ id, state, attempts, crashes, priority },
   });
@@ -156,7 +157,7 @@ async function compare(model: Model, real: Real): Promise<void> {
 }
 
 function checkInvariants(real: Real): void {
-  const rows = real.store.all();
+  const rows = real.store.list();
   expect(real.bench.doubles).toEqual([]);
   const running = rows.filter(({ state }) => isActive(state)).map(({ id }) => id);
   expect([...real.bench.runs.keys()].sort()).toEqual(running.sort());
@@ -406,13 +407,13 @@ const whole: readonly Command[] = [
 const dyingIn = (command: Command, write: number): Command => ({
   check: (model) => command.check(model),
   run: async (model, real) => {
-    const before = real.store.all().map(({ id, state }) => ({ id, state }));
+    const before = real.store.list().map(({ id, state }) => ({ id, state }));
     const steps = new Map(before.map(({ id }) => [id, real.store.steps(id)]));
     real.dieAtWrite(write);
     await command.run(structuredClone(model), real).catch(() => undefined);
     await real.kill();
     await calm();
-    const rows = real.store.all();
+    const rows = real.store.list();
     const removed = before.filter(({ id }) => !rows.some((row) => row.id === id));
     expect(removed.every(({ state }) => hasEnded(state)) && removed.length <= 1, 'only an ended job can be gone').toBe(true);
     expect(rows.length).toBeLessThanOrEqual(before.length + 1);
@@ -428,7 +429,7 @@ const dyingIn = (command: Command, write: number): Command => ({
 });
 
 function learn(model: Model, real: Real): void {
-  const rows = real.store.all().sort((a, b) => a.position - b.position);
+  const rows = real.store.list().sort((a, b) => a.position - b.position);
   model.jobs = rows.map(({ id, lane, priority, state, attempts, crashes }) => ({
     ...{ id, lane, priority, state, attempts, crashes, stopping: false },
     steps: real.store.steps(id).map(({ key }) => key),
@@ -479,7 +480,7 @@ async function drain(model: Model, real: Real): Promise<void> {
     await calm();
     for (const { id, state } of real.queue.list()) if (state === 'paused') real.queue.resume(id);
   }
-  expect(new Set(real.store.all().map(({ id }) => id))).toEqual(new Set(model.jobs.map(({ id }) => id)));
+  expect(new Set(real.store.list().map(({ id }) => id))).toEqual(new Set(model.jobs.map(({ id }) => id)));
   await real.queue.close();
 }
 

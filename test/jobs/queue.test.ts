@@ -232,7 +232,7 @@ describe('the whole queue', () => {
     expect(stopReasonOf(bench.of(a).context.signal)).toBe('shutdown');
     bench.rest(a);
     await closed;
-    expect(store.all().map(({ id, state, crashes }) => ({ id, state, crashes }))).toEqual([
+    expect(store.list().map(({ id, state, crashes }) => ({ id, state, crashes }))).toEqual([
       { id: a, state: 'waiting', crashes: 0 },
       { id: b, state: 'waiting', crashes: 0 },
     ]);

@@ -47,10 +47,25 @@ export function testStore(make: () => JobStore): void {
   test('order is by priority, then position', () => {
     const store = make();
     for (const priority of [0, 5, 0, 5, -1]) store.insert(job({ priority }));
-    expect(ids(store.all())).toEqual([2, 4, 1, 3, 5]);
+    expect(ids(store.list())).toEqual([2, 4, 1, 3, 5]);
     store.update(4, { position: 0 });
-    expect(ids(store.all())).toEqual([4, 2, 1, 3, 5]);
+    expect(ids(store.list())).toEqual([4, 2, 1, 3, 5]);
     expect(store.lastPosition()).toBe(6);
+  });
+
+  test('ended jobs are behind, the latest first; filters and pages', () => {
+    const store = make();
+    for (const [i, state] of (['done', 'waiting', 'failed', 'running', 'cancelled', 'paused'] as const).entries()) {
+      const { id } = store.insert(job({ priority: i, kind: i % 2 ? 'odd' : 'even' }));
+      store.update(id, { state });
+    }
+    expect(ids(store.list())).toEqual([6, 4, 2, 5, 3, 1]);
+    expect(ids(store.list({ limit: 2, offset: 1 }))).toEqual([4, 2]);
+    expect(ids(store.list({ states: ['done', 'running', 'cancelled'] }))).toEqual([4, 5, 1]);
+    expect(ids(store.list({ kinds: ['odd'], states: ['running', 'paused', 'done'], limit: 1 }))).toEqual([6]);
+    expect([store.list({ states: [] }), store.list({ kinds: ['none'] }), store.list({ offset: 6 })]).toEqual([[], [], []]);
+    expect(store.removeAll(['failed', 'done']).sort()).toEqual([1, 3]);
+    expect(ids(store.list())).toEqual([6, 4, 2, 5]);
   });
 
   test('next is the first that waits in its lane', () => {
@@ -86,7 +101,9 @@ export function testStore(make: () => JobStore): void {
   test('a log keeps its last lines', () => {
     const store = make();
     const { id } = store.insert(job());
-    for (let i = 0; i < LOG_LINES + 20; i++) store.appendLog(id, { at: i, text: `line ${i}` });
+    store.transaction(() => {
+      for (let i = 0; i < LOG_LINES + 20; i++) store.appendLog(id, { at: i, text: `line ${i}` });
+    });
     const lines = store.log(id);
     expect(lines).toHaveLength(LOG_LINES);
     expect(lines[0]).toEqual({ at: 20, text: 'line 20' });

@@ -1,5 +1,6 @@
 import type { Migration } from '../migrate.ts';
 import { setsAndLoras } from './001-sets-and-loras.ts';
+import { jobs } from './002-jobs.ts';
 
 /** In order, with no gap. */
-export const MIGRATIONS: readonly Migration[] = [setsAndLoras];
+export const MIGRATIONS: readonly Migration[] = [setsAndLoras, jobs];
