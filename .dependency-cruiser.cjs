@@ -20,6 +20,7 @@ const doors = {
   'onnxruntime-node': '^main/onnx/runtime[.]ts$|^test/unit/run-order[.]test[.]ts$',
   sharp: '^main/imaging/(decode|preview)[.]ts$|^build/|^test/',
   'better-sqlite3': '^main/library/|^test/',
+  undici: '^main/weights/hub/http[.]ts$|^test/',
   electron: '^main/(index[.]ts|shell/)|^preload/|^test/',
 };
 

@@ -159,7 +159,7 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /** A new name is durable once its folder is; where a folder can't be flushed (Windows, some network disks) it needs no more. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r').catch(() => undefined);
   await handle?.sync().catch(() => undefined);

@@ -58,9 +58,8 @@ function namesIn(folder: string): string[] {
   }
 }
 
-function publishedPaths(folder: string, { hub, file }: CatalogueEntry): string[] {
-  const repository = basename(hub);
-  const paths = [join(folder, hub, file), join(folder, repository, file)];
+function publishedPaths(folder: string, { hubs, file }: CatalogueEntry): string[] {
+  const paths = [...new Set(Object.values(hubs))].flatMap((hub) => [join(folder, hub, file), join(folder, basename(hub), file)]);
   // A bare 'model.safetensors' could be anything; a name of its own, or a folder of its own, is enough.
   if (basename(file) !== 'model.safetensors' || file.includes('/')) paths.push(join(folder, file));
   return paths;
@@ -70,7 +69,13 @@ function missing(folder: string, entry: CatalogueEntry): I2lError {
   const size = entry.bytes === null ? '' : ` (${(entry.bytes / 1e9).toFixed(1)} GB)`;
   return new I2lError(
     'MODEL_MISSING',
-    `${folder}: the ${entry.title}${size} is not there; download ${entry.file} of ${entry.hub} from Hugging Face or ModelScope into ${join(folder, entry.id)}.`,
-    { folder, model: entry.id, hub: entry.hub, path: entry.file, ...(entry.bytes === null ? {} : { bytes: entry.bytes }) },
+    `${folder}: the ${entry.title}${size} is not there; download ${entry.file} of ${entry.hubs.huggingface} from Hugging Face or ModelScope into ${join(folder, entry.id)}.`,
+    {
+      folder,
+      model: entry.id,
+      hub: entry.hubs.huggingface,
+      path: entry.file,
+      ...(entry.bytes === null ? {} : { bytes: entry.bytes }),
+    },
   );
 }

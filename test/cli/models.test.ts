@@ -110,7 +110,8 @@ describe('a model that is missing', () => {
   test.each(IDS)('%s: its size and where it is published', async (id) => {
     const incomplete = copyOfModels(`without ${id}`);
     rmSync(join(incomplete, id), { recursive: true });
-    const { hub, file, bytes } = catalogueEntry(id);
+    const { hubs, file, bytes } = catalogueEntry(id);
+    const hub = hubs.huggingface;
     const { message, fields } = failureOf(await plan(incomplete), 'MODEL_MISSING');
     expect(fields).toMatchObject({ folder: incomplete, model: id, hub, path: file, bytes });
     for (const part of [`${((bytes ?? 0) / 1e9).toFixed(1)} GB`, hub, file, join(incomplete, id)]) expect(message).toContain(part);

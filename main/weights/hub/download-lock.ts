@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { fileError, I2lError, systemCode } from '../../contract/errors.ts';
+import { isAlive } from '../stale-files.ts';
+
+/**
+ * One download of a file at a time, over all processes: a lock file with the holder's process id. The lock of
+ * a dead process is taken over; it is moved away first, so that of two who find it only one gets it.
+ * @returns what gives it back
+ * @throws I2lError DOWNLOAD_BUSY, FILE_WRITE_FAILED, DISK_FULL
+ */
+export async function lockDownload(target: string): Promise<() => Promise<void>> {
+  const file = lockPath(target);
+  const mine = `${process.pid} ${randomUUID()}`;
+  for (let tries = 0; tries < 5; tries++) {
+    try {
+      await writeFile(file, mine, { flag: 'wx' });
+      return async () => {
+        if ((await holderOf(file)) === mine) await rm(file, { force: true });
+      };
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw fileError(file, 'write', error);
+    }
+    await removeDead(file, target);
+  }
+  throw busy(target);
+}
+
+export function lockPath(target: string): string {
+  return `${target}.part.lock`;
+}
+
+/** @throws I2lError DOWNLOAD_BUSY if its holder lives */
+async function removeDead(file: string, target: string): Promise<void> {
+  const holder = await holderOf(file);
+  if (holder === undefined) return;
+  const pid = Number.parseInt(holder, 10);
+  if (pid > 0 && (pid === process.pid || isAlive(pid))) throw busy(target);
+  const aside = `${file}.${process.pid}`;
+  try {
+    await rename(file, aside);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return;
+    throw fileError(file, 'write', error);
+  }
+  // Somebody else took over between the look and the move: it is theirs.
+  if ((await holderOf(aside)) === holder) await rm(aside, { force: true });
+  else await rename(aside, file).catch(() => undefined);
+}
+
+async function holderOf(file: string): Promise<string | undefined> {
+  return readFile(file, 'utf8').catch(() => undefined);
+}
+
+function busy(target: string): I2lError {
+  return new I2lError('DOWNLOAD_BUSY', `${target}: it is being downloaded already; wait for that, or stop it.`, { file: target });
+}
