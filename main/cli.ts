@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
 import { parseBytes, parseCount, parseList, parseNumber, parseThreads } from './cli/arguments.ts';
+import { batch } from './cli/batch-command.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
 import { comfyui, exportFile } from './cli/export-command.ts';
 import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
@@ -51,13 +52,26 @@ const recipe = (command: Command): Command =>
     .option('--target <name>', 'model that the LoRA is for', 'qwen-image')
     .option('--experts <names>', 'experts that take part', parseList, ['style']);
 
-recipe(lora(program.command('create')))
+const making = (command: Command): Command =>
+  recipe(lora(command))
+    .option('--skip-bad', 'leave out images that cannot be used')
+    .option('--no-cache', "don't keep embeddings, and don't use those kept");
+
+making(program.command('create'))
   .description('make one LoRA from images, or from the images in a folder')
   .argument('<image...>', 'image files or folders')
   .requiredOption('-o, --output <file>', 'the LoRA to write')
-  .option('--skip-bad', 'leave out images that cannot be used')
   .action((images: string[], options: Parameters<typeof create>[2] & ReportOptions) =>
     act(options, (context) => create(context, images, options)),
+  );
+
+making(program.command('batch'))
+  .description('make one LoRA for each image set, all in one pass; what is finished is not done again')
+  .argument('<source>', 'a folder with one sub-folder a set, or a manifest.jsonl')
+  .requiredOption('-o, --output <folder>', 'folder for the LoRAs')
+  .option('--shard <i/n>', 'only the i-th of n parts; auto: as the scheduler of an array job says')
+  .action((source: string, options: Parameters<typeof batch>[2] & ReportOptions) =>
+    act(options, async (context) => ((await batch(context, source, options)) ? EXIT.done : EXIT.failed)),
   );
 
 engine(program.command('encode'))

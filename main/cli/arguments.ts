@@ -1,8 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
-import { extname, join, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
-import { fileError, I2lError } from '../contract/errors.ts';
-import { IMAGE_ENDINGS } from '../imaging/decode.ts';
 
 const UNITS: Readonly<Record<string, number>> = {
   '': 1, B: 1, K: 2 ** 10, KB: 1e3, KIB: 2 ** 10, M: 2 ** 20, MB: 1e6, MIB: 2 ** 20, G: 2 ** 30, GB: 1e9, GIB: 2 ** 30,
@@ -40,26 +36,4 @@ export function parseList(text: string): string[] {
   const names = text.split(',').map((name) => name.trim());
   if (names.some((name) => name === '')) throw new InvalidArgumentError('Expected names separated by commas.');
   return names;
-}
-
-/**
- * Image files as named, and those within named folders (not their sub-folders), sorted by name.
- * @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE, NO_IMAGES
- */
-export function collectImages(paths: readonly string[]): string[] {
-  return paths.flatMap((path) => {
-    try {
-      return statSync(path).isDirectory() ? imagesIn(path) : [resolve(path)];
-    } catch (error) {
-      throw fileError(path, 'read', error);
-    }
-  });
-}
-
-function imagesIn(folder: string): string[] {
-  const names = readdirSync(folder)
-    .filter((name) => !name.startsWith('.') && IMAGE_ENDINGS.includes(extname(name).toLowerCase()))
-    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
-  if (names.length === 0) throw new I2lError('NO_IMAGES', `${folder}: there is no image in this folder.`, { folder });
-  return names.map((name) => resolve(join(folder, name)));
 }

@@ -8,7 +8,7 @@ import { runInEngine } from '../engine-process.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
 import { identify, type Identity } from '../pipelines/identify.ts';
 import { planJob, type JobEstimate, type PlanJob } from '../pipelines/plan.ts';
-import { collectImages } from './arguments.ts';
+import { collectImages } from '../pipelines/list-images.ts';
 import { formatBytes, formatDuration, resultWords, type Report } from './report.ts';
 
 /** Each command: its arguments as parsed, a report to speak through, a signal that interrupts it. */
@@ -23,28 +23,43 @@ export interface EngineOptions {
   readonly threads: number;
 }
 
-export interface CreateOptions extends EngineOptions {
+/** How LoRAs are made, whatever the images. */
+export interface RecipeOptions extends EngineOptions {
   readonly models: string;
   readonly target: string;
   readonly experts: readonly string[];
-  readonly output: string;
   readonly dtype: string;
   readonly keyForm: string;
   readonly skipBad?: boolean;
+  /** false: embeddings are neither taken from the cache nor kept in it. */
+  readonly cache?: boolean;
+}
+
+export interface CreateOptions extends RecipeOptions {
+  readonly output: string;
 }
 
 export async function create(context: CommandContext, paths: readonly string[], options: CreateOptions): Promise<void> {
-  await runAndReport(context, {
+  const images = collectImages(paths).map((file) => ({ file, weight: 1 }));
+  await runAndReport(context, { ...recipeJob(options), kind: 'create', sets: [{ output: loraPath(options.output), images }] });
+}
+
+const CACHE_LIMIT = 2 * 2 ** 30;
+
+/** The part of a create job that the recipe's options make. */
+export function recipeJob(options: RecipeOptions): object {
+  const { models, target, experts, dtype, keyForm, skipBad = false, cache = true } = options;
+  const kept = { folder: join(dataFolder(), 'cache', 'embeddings'), limit: CACHE_LIMIT };
+  return {
     ...engineOf(options),
-    kind: 'create',
-    sets: [{ output: loraPath(options.output), images: collectImages(paths).map((file) => ({ file, weight: 1 })) }],
-    models: resolve(options.models),
-    target: options.target,
-    experts: expertsOf(options.experts),
-    dtype: options.dtype,
-    keyForm: options.keyForm,
-    skipBad: options.skipBad ?? false,
-  });
+    models: resolve(models),
+    target,
+    experts: expertsOf(experts),
+    dtype,
+    keyForm,
+    skipBad,
+    ...(cache ? { cache: kept } : {}),
+  };
 }
 
 function expertsOf(names: readonly string[]): { name: string; strength: number }[] {
@@ -98,6 +113,7 @@ export async function demo(context: CommandContext, options: DemoOptions): Promi
       output: options.output ?? join(home, 'i2l-demo.safetensors'),
       dtype: 'bf16',
       keyForm: 'comfyui',
+      cache: false,
     });
   } finally {
     if (options.keepModels === undefined) rmSync(models, { recursive: true, force: true });
@@ -170,7 +186,7 @@ function makeFolderOf(output: string): void {
 }
 
 /** @throws I2lError BAD_ARGUMENT that says what was expected of which option */
-function parseJob(job: object): Job {
+export function parseJob(job: object): Job {
   const parsed = jobSchema.safeParse(job);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

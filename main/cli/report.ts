@@ -1,5 +1,5 @@
 import type { EngineEvent, JobProgress, JobResult } from '../contract/job.ts';
-import type { I2lError } from '../contract/errors.ts';
+import type { ErrorFields, I2lError } from '../contract/errors.ts';
 
 /**
  * How a command speaks. Results go to stdout, everything else to stderr; with --json each event is one
@@ -40,7 +40,8 @@ function lineReport(): Report {
   let step = '';
   return {
     event: (event) => {
-      if (event.type === 'note') printLine(event.message);
+      const words = sideWords(event);
+      if (words !== undefined) printLine(words);
       if (event.type !== 'progress' || event.step === step) return;
       step = event.step;
       const images = event.images > 1 ? `, ${event.images} images` : '';
@@ -57,9 +58,10 @@ function barReport(): Report {
   const clear = (): void => void process.stderr.write('\r\x1b[K');
   return {
     event: (event) => {
-      if (event.type === 'note') {
+      const words = sideWords(event);
+      if (words !== undefined) {
         clear();
-        printLine(event.message);
+        printLine(words);
       }
       if (event.type !== 'progress' || Date.now() - drawn < 100) return;
       drawn = Date.now();
@@ -77,6 +79,14 @@ function barReport(): Report {
   };
 }
 
+/** What is told on the way, a line each. A lone LoRA is told at the end, with its costs. */
+function sideWords(event: EngineEvent): string | undefined {
+  if (event.type === 'note') return event.message;
+  if (event.type === 'set-failed')
+    return [`Not made: ${event.output}: ${event.error.message}`, ...refusedLines(event.error.fields)].join('\n');
+  return undefined;
+}
+
 /** E.g. '[#####-----] dinov3  stage 52 of 164  812 MB/s  about 0:41 left' */
 export function progressLine(progress: JobProgress, columns = 100): string {
   const { bytesDone, bytesTotal, step, stageIndex, stageCount, bytesPerSecond, etaSeconds } = progress;
@@ -91,14 +101,18 @@ export function progressLine(progress: JobProgress, columns = 100): string {
 export function resultWords(result: JobResult): string {
   const what = describeResult(result);
   const cost = `read ${formatBytes(result.weightBytes)} of weights, peak memory ${formatBytes(result.peakMemory)}, on ${result.device}`;
-  return `${result.output ?? ''}\n  ${formatBytes(result.bytes ?? 0)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
+  const failed = result.failedSets ? `, ${result.failedSets} image set${result.failedSets === 1 ? '' : 's'} could not be made` : '';
+  const head = result.output ?? `${result.loras ?? 0} LoRA${result.loras === 1 ? '' : 's'}${failed}`;
+  return `${head}\n  ${formatBytes(result.bytes ?? 0)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
 }
 
-function describeResult({ rank, modules, images, kept, worstKept }: JobResult): string {
+function describeResult({ rank, modules, images, kept, worstKept, loras, cached }: JobResult): string {
   const parts = [
     rank === undefined ? undefined : `rank ${rank}`,
     modules === undefined ? undefined : `${modules} modules`,
-    rank === undefined && images !== undefined ? `embeddings of ${images} images` : undefined,
+    loras !== undefined ? `${images ?? 0} images` : undefined,
+    rank === undefined && loras === undefined && images !== undefined ? `embeddings of ${images} images` : undefined,
+    cached ? `${cached} embeddings from the cache` : undefined,
     kept === undefined ? undefined : `keeps ${percent(kept)} of the norm (worst module ${percent(worstKept ?? kept)})`,
   ];
   return parts.filter((part) => part !== undefined).join(', ');
@@ -126,8 +140,12 @@ function printLine(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** Files and folders that an error is about, a line each. */
+function refusedLines({ refused, installs }: ErrorFields): string[] {
+  return [refused, installs].flatMap((list) => (Array.isArray(list) ? list.map((line) => `  ${String(line)}`) : []));
+}
+
 function printError(error: I2lError): void {
   printLine(`i2l: ${error.message}`);
-  const { refused, installs } = error.fields;
-  for (const list of [refused, installs]) if (Array.isArray(list)) for (const line of list) printLine(`  ${String(line)}`);
+  for (const line of refusedLines(error.fields)) printLine(line);
 }

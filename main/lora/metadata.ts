@@ -18,6 +18,8 @@ export interface Provenance {
   readonly encoders: readonly { readonly id: string; readonly fingerprint: string }[];
   readonly experts: readonly { readonly id: string; readonly fingerprint: string; readonly strength: number }[];
   readonly preprocessing: number;
+  /** What the values depend on, as one hash; see pipelines/recipe.ts. */
+  readonly recipe?: string;
   /** Said of the demo's models, so that nobody takes their LoRA for a real one. */
   readonly warning?: string;
 }
@@ -46,6 +48,7 @@ export function loraMetadata(provenance: Provenance): Metadata {
     'i2l.encoders': JSON.stringify(encoders),
     'i2l.experts': JSON.stringify(experts),
     'i2l.preprocessing': String(provenance.preprocessing),
+    ...(provenance.recipe === undefined ? {} : { 'i2l.recipe': provenance.recipe }),
     ...(provenance.warning === undefined ? {} : { 'i2l.warning': provenance.warning }),
   };
 }

@@ -11,7 +11,7 @@ import { VERSION } from './version.ts';
  * each. Who made them is in the metadata.
  */
 
-export type EncoderIdentity = Pick<OpenEncoder, 'id' | 'fingerprint' | 'synthetic'>;
+export type EncoderIdentity = Pick<OpenEncoder, 'id' | 'fingerprint' | 'contentId' | 'synthetic'>;
 
 /** One encoder's embeddings of all images: [images, width]. */
 export interface EmbeddingPart {
@@ -61,7 +61,7 @@ export function writeEmbeddings(path: string, { parts, encoders, hashes }: Embed
   );
   writeSafetensors(path, tensors, {
     'i2l.version': VERSION,
-    'i2l.encoders': JSON.stringify(encoders.map(({ id, fingerprint, synthetic }) => ({ id, fingerprint, synthetic }))),
+    'i2l.encoders': JSON.stringify(encoders.map(identityOf)),
     'i2l.images': JSON.stringify(hashes),
     'i2l.preprocessing': String(PREPROCESSING_VERSION),
   });
@@ -94,9 +94,13 @@ function readPart(checkpoint: Checkpoint, name: OpenEncoder['name'], images: num
   return { name, values, width };
 }
 
+function identityOf({ id, fingerprint, contentId, synthetic }: EncoderIdentity): EncoderIdentity {
+  return { id, fingerprint, contentId, synthetic };
+}
+
 function isEncoderIdentity(item: unknown): item is EncoderIdentity {
-  const { id, fingerprint, synthetic } = (item ?? {}) as Record<string, unknown>;
-  return typeof id === 'string' && typeof fingerprint === 'string' && typeof synthetic === 'boolean';
+  const { id, fingerprint, contentId, synthetic } = (item ?? {}) as Record<string, unknown>;
+  return [id, fingerprint, contentId].every((text) => typeof text === 'string') && typeof synthetic === 'boolean';
 }
 
 /** Somebody else's metadata under our key is no provenance, and no provenance is better than a wrong one. */

@@ -13,6 +13,7 @@ import { joinRows, readEmbeddings, writeEmbeddings, type EmbeddingPart, type Enc
 import { planPasses, runPass, worksOf } from './encode-images.ts';
 import { ImageSets, type ImageSet, type SetImage } from './image-sets.ts';
 import { checkWidth, locateExpert, openEncoders, openExpert, type OpenEncoder, type OpenExpert } from './models.ts';
+import { recipeId, sharesOf, type Recipe } from './recipe.ts';
 import type { LoraOutcome } from './stream-lora.ts';
 import { VERSION } from './version.ts';
 
@@ -97,11 +98,12 @@ async function runDecode(
   const outputs = new Set(planned.map(({ output }) => output));
   const left = sets.sets.filter(({ output }) => outputs.has(output));
   const provenance = provenanceOf(expert, encoders, choice.strength);
-  const decodeSets = left.map(({ output, images }): DecodeSet => ({
-    output,
-    embeddings: joinRows(partsOf(store, encoders, images), images.length),
-    provenance: { ...provenance, images: sharesOf(images) },
-  }));
+  const decodeSets = left.map(({ output, images }): DecodeSet => {
+    const shares = sharesOf(images);
+    const recipe = recipeFor(expert, encoders, shares, choice.strength);
+    const embeddings = joinRows(partsOf(store, encoders, images), images.length);
+    return { output, embeddings, provenance: { ...provenance, images: shares, ...recipe } };
+  });
   const { dtype, keyForm } = job;
   const outcomes = await decodeToFiles(runner, network, expert, { sets: decodeSets, strength: choice.strength, dtype, keyForm });
   outcomes.forEach((outcome, i) => context.emit({ type: 'lora', ...outcome, images: left[i]?.images.length ?? 0 }));
@@ -110,12 +112,6 @@ async function runDecode(
 
 function partsOf(store: EmbeddingStore, encoders: readonly OpenEncoder[], images: readonly SetImage[]): EmbeddingPart[] {
   return encoders.map((encoder) => ({ name: encoder.name, width: encoder.width, values: store.rows(encoder, images) }));
-}
-
-/** Each image's share of all the weights of its set: 1 / N where all are the same, as in the reference. */
-function sharesOf(images: readonly SetImage[]): { sha256: string; weight: number }[] {
-  const total = images.reduce((sum, { weight }) => sum + weight, 0);
-  return images.map(({ sha256, weight }) => ({ sha256, weight: weight / total }));
 }
 
 function sumOf(written: readonly LoraOutcome[], job: CreateJob, sets: ImageSets): Partial<JobResult> {
@@ -158,10 +154,8 @@ export async function decode(context: PipelineContext, job: DecodeJob): Promise<
   const decoder = prepareExpert('expert', expert, job.dtype);
   const runner = startRunner(context, job, await deviceFor(context, job), [{ network: decoder, images: decodedRows(images) }]);
   try {
-    const provenance = {
-      ...provenanceOf(expert, encoders, 1),
-      images: hashes.map((sha256) => ({ sha256, weight: 1 / images })),
-    };
+    const shares = sharesOf(hashes.map((sha256) => ({ sha256, weight: 1 })));
+    const provenance = { ...provenanceOf(expert, encoders, 1), images: shares, ...recipeFor(expert, encoders, shares) };
     const set = { output: job.output, embeddings: joinRows(parts, images), provenance };
     const [outcome] = await decodeToFiles(runner, decoder, expert, { ...job, sets: [set], strength: 1 });
     return { type: 'done', ...outcome, images, ...runner.summary() };
@@ -196,6 +190,17 @@ function provenanceOf(
     preprocessing: PREPROCESSING_VERSION,
     ...(synthetic ? { warning: SYNTHETIC_WARNING } : {}),
   };
+}
+
+/** Embeddings that were made elsewhere don't say by which encoders, or of which images: they have no recipe. */
+function recipeFor(
+  { contentId, target }: OpenExpert,
+  encoders: readonly EncoderIdentity[],
+  images: Recipe['images'],
+  strength = 1,
+): { recipe?: string } {
+  if (encoders.length === 0 || images.some(({ sha256 }) => sha256 === '')) return {};
+  return { recipe: recipeId({ target: target.id, images, encoders, experts: [{ contentId, strength }] }) };
 }
 
 /** Links resolved, where there is such a file. */

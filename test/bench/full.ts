@@ -24,7 +24,7 @@ import { catalogueEntry } from '../../main/weights/catalogue.ts';
 import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
 import { float32Bytes } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
-import { collectImages } from '../../main/cli/arguments.ts';
+import { collectImages } from '../../main/pipelines/list-images.ts';
 import { bestGemm } from './gemm.ts';
 import { watchMemory } from './memory-watch.ts';
 
@@ -113,7 +113,7 @@ async function benchCreate(models: string, imageCounts: readonly number[]): Prom
   for (const count of imageCounts) {
     const images = Array.from({ length: count }, (_, i) => examples[i % examples.length] as string);
     const gemm = await bestGemm();
-    const { result, peak, wall } = await measured(['create', ...images, '--models', models, '-o', join(models, 'out.safetensors')]);
+    const { result, peak, wall } = await measured(['create', ...images, '--models', models, '--no-cache', '-o', join(models, 'out.safetensors')]);
     console.log(
       `create, SigLIP2 + DINOv3-7B + Style, ${count} image${count === 1 ? '' : 's'}: ${wall.toFixed(1)} s; best f32 Gemm ${gemm.toFixed(0)} GFLOP/s`,
     );

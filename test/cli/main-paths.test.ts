@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const image = (name = '1.jpg'): string => join(images, name);
-const create = (...args: string[]) => runCli(['create', ...args, '--models', models, '--device', 'cpu', '--json']);
+const create = (...args: string[]) => runCli(['create', ...args, '--models', models, '--no-cache', '--device', 'cpu', '--json']);
 
 describe('create', () => {
   test('makes a LoRA: same inputs, same bytes, whatever the threads; and it is encode and decode', async () => {
@@ -109,7 +109,7 @@ describe('create', () => {
   });
 
   test('--quiet says nothing; without a terminal a step is a line', async () => {
-    const args = ['create', image(), '--models', models, '--device', 'cpu'];
+    const args = ['create', image(), '--models', models, '--device', 'cpu', '--no-cache'];
     expect(await runCli([...args, '-o', output(), '--quiet'])).toMatchObject({ code: 0, stdout: '', stderr: '' });
     const file = output();
     const run = await runCli([...args, '-o', file]);

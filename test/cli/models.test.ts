@@ -136,7 +136,14 @@ describe('a model that is wrong', () => {
     if (config === undefined) rmSync(path);
     else writeFileSync(path, config);
     const error = thrownBy(() =>
-      planJob({ models: odd, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], dtype: 'bf16', memory: 2 ** 30, images: 1 }),
+      planJob({
+        models: odd,
+        target: 'qwen-image',
+        experts: [{ name: 'style', strength: 1 }],
+        dtype: 'bf16',
+        memory: 2 ** 30,
+        images: 1,
+      }),
     );
     expect(error.code, error.message).toBe('CONFIG_INVALID');
     expect(error.message.startsWith(config === undefined ? modelFile(odd, id) : path), error.message).toBe(true);

@@ -6,6 +6,7 @@ import { expect } from 'vitest';
 import { z } from 'zod';
 import { eventSchema, type EngineEvent, type JobResult } from '../../main/contract/job.ts';
 import type { ErrorCode } from '../../main/contract/errors.ts';
+import { tempFolder } from '../unit/temp.ts';
 
 /** Drives the real command line as its users do: a process, its arguments, what it prints, how it ends. */
 const entry = fileURLToPath(new URL('../../main/cli.ts', import.meta.url));
@@ -27,7 +28,12 @@ export interface CliOptions {
 }
 
 /** Compiled modules are kept between runs, which halves a short run's time; it is Node's own place for them. */
-export const childEnv: NodeJS.ProcessEnv = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache') };
+export const childEnv: NodeJS.ProcessEnv = {
+  ...process.env,
+  NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'),
+  // Nobody's library, and nobody's embeddings from an earlier run.
+  I2L_HOME: tempFolder(),
+};
 
 export function startCli(args: readonly string[], { env, uid, ...options }: CliOptions = {}): ChildProcess {
   return spawn(process.execPath, [entry, ...args], {
@@ -108,7 +114,9 @@ const planSchema = z.strictObject({
 
 export type Identity = z.infer<typeof identitySchema>;
 export type Plan = z.infer<typeof planSchema>;
-type Line = EngineEvent | Identity | Plan;
+const batchSchema = z.strictObject({ type: z.literal('batch'), sets: z.int(), finished: z.int() });
+
+type Line = EngineEvent | Identity | Plan | z.infer<typeof batchSchema>;
 
 /** stdout of a --json run: every line an object that the contract knows, the last one ended, and nothing else. */
 export function jsonLines({ stdout }: CliRun): Line[] {
@@ -121,6 +129,7 @@ export function jsonLines({ stdout }: CliRun): Line[] {
       const value = JSON.parse(line) as { type?: unknown };
       if (value.type === 'identity') return identitySchema.parse(value);
       if (value.type === 'plan') return planSchema.parse(value);
+      if (value.type === 'batch') return batchSchema.parse(value);
       return eventSchema.parse(value);
     });
 }

@@ -1,0 +1,39 @@
+import { resolve } from 'node:path';
+import type { CreateJob, SetJob } from '../contract/job.ts';
+import { outputOf, parseShard, readBatch, shardOf } from '../pipelines/batch.ts';
+import { finishedSets } from '../pipelines/finished-sets.ts';
+import { parseJob, recipeJob, runEngineJob, type CommandContext, type RecipeOptions } from './commands.ts';
+import { resultWords } from './report.ts';
+
+/** i2l batch: one LoRA for each image set, all in one pass over the weights. */
+
+export interface BatchOptions extends RecipeOptions {
+  readonly output: string;
+  readonly shard?: string;
+}
+
+/** @returns false if a set could not be made */
+export async function batch(context: CommandContext, source: string, options: BatchOptions): Promise<boolean> {
+  const folder = resolve(options.output);
+  const shard = parseShard(options.shard, process.env);
+  const all = readBatch(resolve(source));
+  const own = shardOf(all, shard);
+  const note = (message: string): void => context.report.event({ type: 'note', message });
+  if (shard.count > 1) note(`Part ${shard.index} of ${shard.count}: ${own.length} of ${all.length} image sets.`);
+  const sets = own.map((set): SetJob => ({ output: outputOf(folder, set), images: set.images }));
+  if (sets.length === 0) return report(context, { sets: 0, finished: 0 });
+  const job = parseJob({ ...recipeJob(options), kind: 'create', sets }) as CreateJob;
+  const finished = new Set(await finishedSets(job.sets, job));
+  if (finished.size > 0) note(`${finished.size} of ${sets.length} LoRAs are there already and are left as they are.`);
+  const left = job.sets.filter((set) => !finished.has(set));
+  if (left.length === 0) return report(context, { sets: sets.length, finished: finished.size });
+  const result = await runEngineJob(context, { ...job, sets: left });
+  context.report.result(resultWords(result), result);
+  return (result.failedSets ?? 0) === 0;
+}
+
+function report({ report: to }: CommandContext, { sets, finished }: { sets: number; finished: number }): true {
+  const words = sets === 0 ? 'There is no image set for this part of the batch.' : `All ${finished} LoRAs are there already.`;
+  to.result(words, { type: 'batch', sets, finished });
+  return true;
+}

@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import type { CreateJob, SetJob } from '../contract/job.ts';
+import { I2lError } from '../contract/errors.ts';
+import { decodeImage, hashImage } from '../imaging/decode.ts';
+import { openLora } from '../lora/read-lora.ts';
+import { STORED_DTYPE } from '../lora/write-lora.ts';
+import { locateExpert, openEncoders, openExpert } from './models.ts';
+import { recipeId, sharesOf, type Recipe } from './recipe.ts';
+
+export type RecipeChoice = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'keyForm' | 'skipBad'>;
+
+/**
+ * Which sets of a job are made already: their file is there and whole, of these images, weights, models and
+ * strengths, in this type and form. Reads the images' bytes and the LoRAs' headers.
+ * @throws I2lError as create does for its models
+ */
+export async function finishedSets(sets: readonly SetJob[], choice: RecipeChoice): Promise<SetJob[]> {
+  const there = sets.filter(({ output }) => existsSync(output));
+  if (there.length === 0) return [];
+  const recipe = recipeOf(choice);
+  const finished: SetJob[] = [];
+  for (const set of there) if (await isFinished(set, choice, recipe)) finished.push(set);
+  return finished;
+}
+
+function recipeOf({ models, target, experts }: RecipeChoice): Omit<Recipe, 'images'> {
+  const opened = experts.map(({ name, strength }) => ({ ...openExpert(locateExpert(models, target, name)), strength }));
+  return { target, encoders: openEncoders(models), experts: opened };
+}
+
+async function isFinished(set: SetJob, choice: RecipeChoice, recipe: Omit<Recipe, 'images'>): Promise<boolean> {
+  const made = recipeMade(set.output, choice);
+  if (made === undefined) return false;
+  const images = hashed(set, choice.skipBad);
+  if (images === undefined) return false;
+  if (made === recipeId({ ...recipe, images: sharesOf(images) })) return true;
+  if (!choice.skipBad) return false;
+  const usable = await usableOf(images);
+  return usable.length > 0 && made === recipeId({ ...recipe, images: sharesOf(usable) });
+}
+
+/** The recipe that a LoRA says it was made by; undefined for a file that is none, or of another type or form. */
+function recipeMade(output: string, { dtype, keyForm }: RecipeChoice): string | undefined {
+  try {
+    const lora = openLora(output);
+    const isSame = lora.keyForm === keyForm && [...lora.file.tensors.values()].some((entry) => entry.dtype === STORED_DTYPE[dtype]);
+    return isSame ? lora.file.metadata['i2l.recipe'] : undefined;
+  } catch (error) {
+    // Whatever lies there is not this LoRA, and will be replaced by it.
+    if (error instanceof I2lError) return undefined;
+    throw error;
+  }
+}
+
+interface HashedImage {
+  readonly file: string;
+  readonly sha256: string;
+  readonly weight: number;
+}
+
+/** @returns undefined if one can't be read and may not be left out: the job will say so */
+function hashed({ images }: SetJob, skipBad: boolean): HashedImage[] | undefined {
+  const read: HashedImage[] = [];
+  for (const { file, weight } of images) {
+    if (weight === 0) continue;
+    try {
+      read.push({ file, weight, sha256: hashImage(file) });
+    } catch (error) {
+      if (!(error instanceof I2lError)) throw error;
+      if (!skipBad) return undefined;
+    }
+  }
+  return read;
+}
+
+async function usableOf(images: readonly HashedImage[]): Promise<HashedImage[]> {
+  const usable: HashedImage[] = [];
+  for (const image of images) {
+    try {
+      await decodeImage(image.file);
+      usable.push(image);
+    } catch (error) {
+      if (!(error instanceof I2lError)) throw error;
+    }
+  }
+  return usable;
+}
