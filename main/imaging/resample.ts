@@ -1,6 +1,6 @@
 /**
- * Bilinear resampling with antialiasing: when an image shrinks, the triangle filter widens with it. This
- * is Pillow's filter (libImaging/Resample.c), which torch's antialiased interpolation follows; the
+ * Bilinear and bicubic resampling with antialiasing: when an image shrinks, the filter widens with it. These
+ * are Pillow's filters (libImaging/Resample.c), which torch's antialiased interpolation follows; the
  * encoders were trained on its output, so its rounding is kept too.
  */
 
@@ -34,10 +34,31 @@ interface Taps {
 export type Rounding = 'pillow' | 'torch';
 const PILLOW_BITS = 22;
 
+/** How much a sample counts by its distance; none from `support` on. */
+interface Kernel {
+  readonly support: number;
+  readonly weight: (distance: number) => number;
+}
+
+const BILINEAR: Kernel = { support: 1, weight: (distance) => Math.max(0, 1 - distance) };
+
+/** Keys' cubic convolution with a = -1/2, https://doi.org/10.1109/TASSP.1981.1163711 */
+const BICUBIC: Kernel = {
+  support: 2,
+  weight: (x) => {
+    if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+    return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+  },
+};
+
+export type Filter = 'bilinear' | 'bicubic';
+const KERNELS: Readonly<Record<Filter, Kernel>> = { bilinear: BILINEAR, bicubic: BICUBIC };
+
 /** Weights of output samples first .. first + count when `from` samples become `to`. They sum to 1. */
-function filterTaps(from: number, to: number, first: number, count: number): Taps[] {
+function filterTaps(kernel: Kernel, from: number, to: number, first: number, count: number): Taps[] {
   const scale = from / to;
-  const support = Math.max(scale, 1);
+  const stretch = Math.max(scale, 1);
+  const support = kernel.support * stretch;
   return Array.from({ length: count }, (_, i) => {
     const centre = (first + i + 0.5) * scale;
     const low = Math.max(0, Math.trunc(centre - support + 0.5));
@@ -45,8 +66,7 @@ function filterTaps(from: number, to: number, first: number, count: number): Tap
     const weights = new Float64Array(high - low);
     let sum = 0;
     for (let x = 0; x < weights.length; x++) {
-      const distance = Math.abs((low + x - centre + 0.5) / support);
-      weights[x] = Math.max(0, 1 - distance);
+      weights[x] = kernel.weight(Math.abs((low + x - centre + 0.5) / stretch));
       sum += weights[x] as number;
     }
     for (let x = 0; x < weights.length; x++) weights[x] = (weights[x] as number) / sum;
@@ -60,13 +80,13 @@ interface Pass {
   readonly finish: (sum: number) => number;
 }
 
-/** Weights as integers, rounded halves up; the sums come back to 8 bits the same way. */
+/** Weights as integers, rounded halves away from zero; the sums come back to 8 bits, halves up. */
 function fixedPass(taps: readonly Taps[], rounding: Rounding): Pass {
   const bits = rounding === 'pillow' ? PILLOW_BITS : torchBits(taps);
   const one = 2 ** bits;
   return {
-    taps: taps.map(({ first, weights }) => ({ first, weights: weights.map((w) => Math.floor(w * one + 0.5)) })),
-    finish: (sum) => Math.min(255, Math.floor((sum + one / 2) / one)),
+    taps: taps.map(({ first, weights }) => ({ first, weights: weights.map((w) => Math.trunc(w * one + Math.sign(w) * 0.5)) })),
+    finish: (sum) => Math.max(0, Math.min(255, Math.floor((sum + one / 2) / one))),
   };
 }
 
@@ -77,37 +97,48 @@ function torchBits(taps: readonly Taps[]): number {
   return bits;
 }
 
-/** 8 bits in, 8 bits out, rounded after each of the two passes. @param window what is computed of the result */
+export interface ByteOptions {
+  readonly rounding: Rounding;
+  readonly filter?: Filter;
+  /** What is computed of the result; all of it if this is left out. */
+  readonly window?: Window;
+}
+
+/** 8 bits in, 8 bits out, rounded after each of the two passes. */
 export function resampleBytes(
   source: Pixels<Uint8Array>,
   to: Size,
-  rounding: Rounding,
-  window: Window = wholeOf(to),
+  { rounding, filter = 'bilinear', window = wholeOf(to) }: ByteOptions,
 ): Pixels<Uint8Array> {
   const allocate = (length: number): Uint8Array => new Uint8Array(length);
-  return resample(source, to, window, allocate, (taps) => fixedPass(taps, rounding));
+  return resample(source, { to, window, kernel: KERNELS[filter] }, allocate, (taps) => fixedPass(taps, rounding));
 }
 
-/** The same filter in floating point, as torch resizes a float image. */
+/** The bilinear filter in floating point, as torch resizes a float image. */
 export function resampleFloats(source: Pixels<Float32Array>, to: Size): Pixels<Float32Array> {
   const allocate = (length: number): Float32Array => new Float32Array(length);
-  return resample(source, to, wholeOf(to), allocate, (taps) => ({ taps, finish: (sum) => sum }));
+  return resample(source, { to, window: wholeOf(to), kernel: BILINEAR }, allocate, (taps) => ({ taps, finish: (sum) => sum }));
 }
 
 function wholeOf({ width, height }: Size): Window {
   return { left: 0, top: 0, width, height };
 }
 
+interface Request {
+  readonly to: Size;
+  readonly window: Window;
+  readonly kernel: Kernel;
+}
+
 function resample<Data extends Uint8Array | Float32Array>(
   source: Pixels<Data>,
-  to: Size,
-  window: Window,
+  { to, window, kernel }: Request,
   allocate: (length: number) => Data,
   prepare: (taps: readonly Taps[]) => Pass,
 ): Pixels<Data> {
   const { channels } = source;
-  const columns = prepare(filterTaps(source.width, to.width, window.left, window.width));
-  const rows = prepare(filterTaps(source.height, to.height, window.top, window.height));
+  const columns = prepare(filterTaps(kernel, source.width, to.width, window.left, window.width));
+  const rows = prepare(filterTaps(kernel, source.height, to.height, window.top, window.height));
   // The vertical pass needs only these rows of the horizontal one.
   const top = rows.taps[0]?.first ?? 0;
   const last = rows.taps.at(-1);
@@ -123,7 +154,8 @@ function resample<Data extends Uint8Array | Float32Array>(
   const stride = window.width * channels;
   rows.taps.forEach(({ first, weights }, y) => {
     const out = data.subarray(y * stride, (y + 1) * stride) as Data;
-    if (source.height === to.height) out.set(middle.subarray((first - top) * stride, (first - top + 1) * stride));
+    const same = window.top + y - top;
+    if (source.height === to.height) out.set(middle.subarray(same * stride, (same + 1) * stride));
     else mixLines(middle, (first - top) * stride, weights, out, rows.finish);
   });
   return { data, width: window.width, height: window.height, channels };

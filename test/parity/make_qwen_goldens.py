@@ -2,7 +2,7 @@
 
 Run by hand, never by CI; README.md says how, and lists the versions that made the committed files:
 
-    python test/parity/make_qwen_goldens.py
+    python test/parity/make_qwen_goldens.py              # all, or: make_qwen_goldens.py qwen25vl preprocess
 
 The network is DiffSynth's QwenImageTextEncoder (transformers' Qwen2_5_VLModel) at tiny sizes; weights,
 names and files are as in make_goldens.py. Two things are ours:
@@ -14,16 +14,20 @@ names and files are as in make_goldens.py. Two things are ours:
   experts were made with the rows and columns, so they are asked for here.
 """
 
+import sys
 from pathlib import Path
 
+import photographs
 import torch
+from make_goldens import open_upright
 from tiny_reference import DTYPES, fresh, generator, randn, random_weights, upcast, write_json, write_model, write_tensors
 
+from diffsynth.core.data.operators import ImageCropAndResize
 from diffsynth.models.qwen_image_text_encoder import QwenImageTextEncoder
 from diffsynth.utils.state_dict_converters.qwen_image_text_encoder import QwenImageTextEncoderStateDictConverter
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel, Qwen2VLImageProcessor
 
-GOLDENS = Path(__file__).resolve().parent / "goldens" / "qwen25vl"
+GOLDENS = Path(__file__).resolve().parent / "goldens"
 DROPPED = 64
 IMAGE_PAD = 151655
 
@@ -135,12 +139,44 @@ def case(name: str, dtype: str, sides: dict, images: int, changes: dict) -> None
         tokens = torch.stack([encode(model, prompt, picture, grid) for picture in patches])
         expected |= {f"{side_name}.patches": patches, f"{side_name}.tokens": tokens}
         print(f"qwen25vl/{name}: {side_name} {tuple(tokens.shape)} std {tokens.std():.2f}, pictures differ by {(tokens[0] - tokens[-1]).std():.2f}")
-    folder = fresh(GOLDENS / name)
+    folder = fresh(GOLDENS / "qwen25vl" / name)
     write_model(folder, weights, config, sharded=name.endswith("sharded"))
     write_json(folder / "prompt.json", {**prompt, "sides": sides})
     write_tensors(folder / "expected.safetensors", expected)
 
 
-if __name__ == "__main__":
+def qwen25vl() -> None:
     for one in CASES:
         case(*one)
+
+
+# --- pre-processing -----------------------------------------------------------------------------
+
+# Sides of the reference's two crops, and of the pictures that come of them.
+CROPS = {"low": (224, 224), "high": (1024, 1036)}
+
+
+def preprocess() -> None:
+    """Patches of the photographs: three of them, and the mean of each token's four."""
+    processor = Qwen2VLImageProcessor(size={"shortest_edge": 56 * 56, "longest_edge": 12845056})  # as Qwen-Image's
+    folder = GOLDENS / "preprocess"
+    expected = {}
+    for path in photographs.make_missing(folder / "inputs"):
+        image = open_upright(path)
+        for name, (crop, side) in CROPS.items():
+            cropped = ImageCropAndResize(height=crop, width=crop)(image)
+            patches = processor(images=[cropped], return_tensors="pt")["pixel_values"]
+            count = len(patches)
+            assert count == (side // 14) ** 2
+            expected |= {
+                f"{path.stem}.{name}.patches": patches[[0, count // 2 + 1, count - 1]],
+                f"{path.stem}.{name}.means": patches.view(count // 4, -1).mean(1),
+            }
+    write_tensors(folder / "qwen.safetensors", expected)
+
+
+PARTS = {"qwen25vl": qwen25vl, "preprocess": preprocess}
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()

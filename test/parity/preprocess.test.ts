@@ -3,7 +3,7 @@ import { join, parse } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { HostTensor } from '../../main/contract/tensor.ts';
 import { decodeImage } from '../../main/imaging/decode.ts';
-import { coverCrop, dinoPixels, siglipPixels } from '../../main/imaging/preprocess.ts';
+import { coverCrop, dinoPixels, qwenPatches, qwenSide, siglipPixels } from '../../main/imaging/preprocess.ts';
 import type { Pixels } from '../../main/imaging/resample.ts';
 import { readSafetensors, readTensorBytes } from '../../main/weights/safetensors.ts';
 import { goldenFolder, readAll, relativeError } from './goldens.ts';
@@ -26,6 +26,10 @@ const PROCESSORS = {
   siglip2: { pixelsOf: siglipPixels, side: 384, block: 8, value: 0, mean: 1e-6 },
   dinov3: { pixelsOf: dinoPixels, side: 224, block: 7, value: 1e-4, mean: 2e-5 },
 } as const;
+
+/** Of Qwen2.5-VL's two pictures; its 8-bit values are exact, too. */
+const qwenExpected = readAll(join(folder, 'qwen.safetensors'));
+const QWEN_CROPS = [['low', 224], ['high', 1024]] as const; // prettier-ignore
 
 function golden(name: string): { shape: readonly number[]; values: Float32Array } {
   return expected.get(name) ?? expect.unreachable(`${name} is not in the goldens`);
@@ -98,6 +102,22 @@ describe.each(photographs)('%s', (name, path) => {
     const values = data as Float32Array;
     expect(largestDifference(rowsOf(values, side), golden(`${name}.${network}.rows`).values)).toBeLessThanOrEqual(value);
     expect(largestDifference(pooled(values, side, block), golden(`${name}.${network}.pooled`).values)).toBeLessThanOrEqual(mean);
+  });
+
+  test.each(QWEN_CROPS)('patches of qwen2.5-vl, %s', async (resolution, cropSide) => {
+    const square = cropSide === crop.width ? crop : coverCrop((await decodeImage(path)).pixels, cropSide);
+    const { data, dims } = qwenPatches(square, qwenSide(cropSide, 14), 14);
+    const [, count = 0, values = 0] = dims;
+    const of = (at: number): Float32Array => (data as Float32Array).subarray(at * values, (at + 1) * values);
+    const wanted = (what: string): Float32Array =>
+      qwenExpected.get(`${name}.${resolution}.${what}`)?.values ?? expect.unreachable();
+    const some = [0, Math.floor(count / 2) + 1, count - 1].flatMap((at) => [...of(at)]);
+    expect(largestDifference(some, wanted('patches'))).toBeLessThanOrEqual(1e-6);
+    const means = Array.from({ length: count / 4 }, (_, token) => {
+      const all = (data as Float32Array).subarray(4 * token * values, 4 * (token + 1) * values);
+      return all.reduce((sum, value) => sum + value, 0) / all.length;
+    });
+    expect(largestDifference(means, wanted('means'))).toBeLessThanOrEqual(1e-6);
   });
 
   test.each(ENCODERS)('embedding of %s', async (network) => {
