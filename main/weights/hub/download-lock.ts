@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { fileError, I2lError, systemCode } from '../../contract/errors.ts';
 import { isAlive } from '../stale-files.ts';
+
+const SILENT_MS = 10_000;
 
 /**
  * One download of a file at a time, over all processes: a lock file with the holder's process id. The lock of
@@ -34,8 +36,7 @@ export function lockPath(target: string): string {
 async function removeDead(file: string, target: string): Promise<void> {
   const holder = await holderOf(file);
   if (holder === undefined) return;
-  const pid = Number.parseInt(holder, 10);
-  if (pid > 0 && (pid === process.pid || isAlive(pid))) throw busy(target);
+  if (await isHeld(file, holder)) throw busy(target);
   const aside = `${file}.${process.pid}`;
   try {
     await rename(file, aside);
@@ -46,6 +47,14 @@ async function removeDead(file: string, target: string): Promise<void> {
   // Somebody else took over between the look and the move: it is theirs.
   if ((await holderOf(aside)) === holder) await rm(aside, { force: true });
   else await rename(aside, file).catch(() => undefined);
+}
+
+/** One without a word is being written just now, unless it is old. */
+async function isHeld(file: string, holder: string): Promise<boolean> {
+  const pid = Number.parseInt(holder, 10);
+  if (pid > 0) return pid === process.pid || isAlive(pid);
+  const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 }));
+  return Date.now() - mtimeMs < SILENT_MS;
 }
 
 async function holderOf(file: string): Promise<string | undefined> {

@@ -31,7 +31,7 @@ export function sourceFromEnvironment(hub: HubName, env: Environment = process.e
 
 /** @param endpoint of a mirror; without a scheme it is taken as https. @throws I2lError BAD_ARGUMENT */
 export function makeSource(hub: HubName, endpoint: string = DEFAULTS[hub], token?: string): HubSource {
-  const text = endpoint.trim().replace(/\/+$/, '');
+  const text = endpoint.trim();
   const address = /^[a-z]+:\/\//i.test(text) ? text : `https://${text}`;
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (!url || !['http:', 'https:'].includes(url.protocol) || url.username || url.password || url.search || url.hash) {
@@ -42,7 +42,7 @@ export function makeSource(hub: HubName, endpoint: string = DEFAULTS[hub], token
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
     throw new I2lError('BAD_ARGUMENT', 'The token has to be one word of plain characters.', { option: 'token', hub });
   }
-  return { hub, endpoint: address, token };
+  return { hub, endpoint: address.replace(/\/+$/, ''), token };
 }
 
 /**
