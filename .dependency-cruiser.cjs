@@ -14,6 +14,7 @@ const layers = {
   library: ['contract', 'weights', 'imaging', 'lora', 'jobs'],
   networks: ['contract', 'weights', 'lora', 'onnx', 'offload'],
   pipelines: ['contract', 'weights', 'imaging', 'comfyui', 'onnx', 'lora', 'offload', 'networks'],
+  handlers: ['contract', 'weights', 'library', 'jobs', 'comfyui', 'pipelines'],
 };
 
 const doors = {

@@ -19,7 +19,7 @@ export interface Measured {
 }
 
 /** What an earlier measure weighs against this run's: as much as this share of the kind's work in the job. */
-const PRIOR_SHARE = 0.03;
+const PRIOR_SHARE = 0.02;
 /** The sliding window, as a share of the job's whole time, and at least so many seconds. */
 const WINDOW_SHARE = 0.06;
 const WINDOW_SECONDS = 1;

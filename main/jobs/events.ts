@@ -11,7 +11,13 @@ export const EVENT_INTERVAL_MS = 50;
 export class QueueEvents {
   readonly #jobs = new Map<number, JobView>();
   readonly #listeners = new Set<Listener>();
+  readonly #interval: number;
   #queue: QueueView = { paused: false, problem: null };
+
+  /** @param interval milliseconds between two events to the same listener */
+  constructor(interval = EVENT_INTERVAL_MS) {
+    this.#interval = interval;
+  }
 
   get queue(): QueueView {
     return this.#queue;
@@ -47,7 +53,7 @@ export class QueueEvents {
 
   /** Ends when `signal` is aborted, or by return() from whoever reads it. */
   watch(signal?: AbortSignal): AsyncIteratorObject<QueueEvent, undefined> {
-    const listener = new Listener(() => ({ type: 'snapshot', jobs: this.jobs(), queue: this.#queue }));
+    const listener = new Listener(this.#interval, () => ({ type: 'snapshot', jobs: this.jobs(), queue: this.#queue }));
     this.#listeners.add(listener);
     const end = (): void => {
       signal?.removeEventListener('abort', end);
@@ -77,6 +83,7 @@ function iteratorOf(listener: Listener, end: () => void): AsyncIteratorObject<Qu
 
 /** What one listener has not been told yet: never more than two states a job. */
 class Listener {
+  readonly #interval: number;
   readonly #snapshot: () => QueueEvent;
   readonly #latest = new Map<number, JobView>();
   /** Ended, and since then run again or removed. */
@@ -89,13 +96,15 @@ class Listener {
   #over = false;
   #reading: Promise<unknown> = Promise.resolve();
 
-  constructor(snapshot: () => QueueEvent) {
+  constructor(interval: number, snapshot: () => QueueEvent) {
+    this.#interval = interval;
     this.#snapshot = snapshot;
   }
 
   changed(job: JobView): void {
     if (this.#isNew()) return;
     this.#keepEnd(job.id, job);
+    this.#gone.delete(job.id);
     this.#latest.set(job.id, job);
     this.#wake?.();
   }
@@ -166,7 +175,7 @@ class Listener {
 
   /** Changes meanwhile wake nobody; only the end does. */
   async #untilDue(): Promise<void> {
-    let wait = this.#told + EVENT_INTERVAL_MS - performance.now();
+    let wait = this.#told + this.#interval - performance.now();
     while (wait > 0 && !this.#over) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, wait);
@@ -175,7 +184,7 @@ class Listener {
           resolve();
         };
       });
-      wait = this.#told + EVENT_INTERVAL_MS - performance.now();
+      wait = this.#told + this.#interval - performance.now();
     }
     this.#hurry = undefined;
   }
