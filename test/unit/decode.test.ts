@@ -231,7 +231,7 @@ describe('what is converted, and said', () => {
     const pages = await Promise.all([picture, quiet(64, 32)].map((page) => toSharp(page).png().toBuffer()));
     const { pixels, notes } = await decoded(sharp(pages, { join: { animated: true } }).tiff({ compression: 'none' }));
     expect(difference(pixels, picture)).toBe(0);
-    expect(notes).toEqual(['animated: only the first of 2 frames is used']);
+    expect(notes).toEqual(['several pages: only the first of 2 pages is used']);
   });
 
   describe('a colour profile: the colours that are meant, not the numbers that are stored', () => {
@@ -251,11 +251,17 @@ describe('what is converted, and said', () => {
       expect(notes).toEqual([PROFILE]);
     });
 
+    test('sRGB itself, 8 bits: nothing to say', async () => {
+      const { pixels, notes } = await decoded((await profiled('srgb')).png);
+      expect(difference(pixels, wanted)).toBeLessThanOrEqual(1);
+      expect(notes).toEqual([]);
+    });
+
     test.each(['p3', 'srgb'] as const)('%s, 16 bits', async (profile) => {
       const { numbers, icc } = await profiled(profile);
       const { pixels, notes } = await decoded(withProfile(await deep(numbers).toColourspace('rgb16').png().toBuffer(), icc));
       expect(difference(pixels, wanted)).toBeLessThanOrEqual(2);
-      expect(notes).toEqual([PROFILE, DEPTH]);
+      expect(notes).toEqual(profile === 'srgb' ? [DEPTH] : [PROFILE, DEPTH]);
     });
 
     test.each([8, 16])('one that is nonsense, %i bits: the numbers that are stored', async (bits) => {
