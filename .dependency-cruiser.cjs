@@ -19,7 +19,7 @@ const layers = {
 
 const doors = {
   'onnxruntime-node': '^main/onnx/runtime[.]ts$|^test/unit/run-order[.]test[.]ts$',
-  sharp: '^main/imaging/(decode|preview)[.]ts$|^build/|^test/',
+  sharp: '^main/imaging/(decode|look|preview)[.]ts$|^build/|^test/',
   'better-sqlite3': '^main/library/|^test/',
   undici: '^main/weights/hub/http[.]ts$|^test/',
   electron: '^main/(index[.]ts|shell/)|^preload/|^test/',

@@ -33,13 +33,29 @@ export interface DecodedImage {
  */
 export async function decodeImage(file: string): Promise<DecodedImage> {
   const bytes = readImageBytes(file);
+  const { image, metadata } = await openImage(file, bytes);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const { pixels, transparent } = await toRgb(file, image);
+  return { file, sha256, pixels, notes: describe(metadata, transparent) };
+}
+
+export interface OpenImage {
+  /** Upright and in sRGB once it is decoded, which it is not yet. */
+  readonly image: Sharp;
+  readonly metadata: Metadata;
+}
+
+/**
+ * Reads an image's header and refuses what can't be used.
+ * @param file for errors; @param bytes its content
+ * @throws I2lError IMAGE_INVALID, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE
+ */
+export async function openImage(file: string, bytes: Uint8Array): Promise<OpenImage> {
   if (bytes.length === 0) throw invalid(file, 'it is empty (0 bytes)');
   const image = sharp(bytes, { limitInputPixels: false, failOn: 'warning', animated: false });
   const metadata = await readMetadata(file, image);
   checkSize(file, metadata);
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  const { pixels, transparent } = await toRgb(file, toSrgb(image, metadata));
-  return { file, sha256, pixels, notes: describe(metadata, transparent) };
+  return { image: toSrgb(image, metadata), metadata };
 }
 
 /** The whole file. @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE */
@@ -101,7 +117,7 @@ async function toRgb(file: string, image: Sharp): Promise<Flattened> {
     const { rgb, transparent } = flattenToRgb(data, channels);
     return { pixels: { data: rgb, width, height, channels: 3 }, transparent };
   } catch (error) {
-    throw invalid(file, `it is damaged or cut off (${firstLine(error)})`, error);
+    throw damagedImage(file, error);
   }
 }
 
@@ -160,6 +176,11 @@ function isSrgb(icc: Buffer): boolean {
     return text.toString('latin1').replaceAll('\0', '').includes('sRGB');
   }
   return false;
+}
+
+/** Of an image that has a header and no whole content. */
+export function damagedImage(file: string, cause: unknown): I2lError {
+  return invalid(file, `it is damaged or cut off (${firstLine(cause)})`, cause);
 }
 
 function invalid(file: string, why: string, cause?: unknown): I2lError {
