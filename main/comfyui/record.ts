@@ -3,7 +3,9 @@ import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { fileError, I2lError, systemCode } from '../contract/errors.ts';
-import { contentOf, publishOver, writePart } from '../weights/atomic-copy.ts';
+import type { FileState } from '../contract/file-state.ts';
+import { publishOver, writePart } from '../weights/atomic-copy.ts';
+import { fileState } from '../weights/file-state.ts';
 
 /** What is in the app's data folder under this name. */
 export const RECORD_NAME = 'comfyui-exports.json';
@@ -20,9 +22,6 @@ const entrySchema = z.object({
 
 /** One LoRA that lies in a loras folder of ComfyUI, or did. */
 export type ExportEntry = Readonly<z.infer<typeof entrySchema>>;
-
-/** 'unreadable': something is there, or its disk is, but it can't be looked at. */
-export type ExportState = 'present' | 'missing' | 'changed' | 'unreadable';
 
 const VERSION = 1;
 
@@ -59,9 +58,12 @@ export async function readExports(record: string): Promise<readonly ExportEntry[
 }
 
 /** Whether each export is still there as it was written. Only one whose time changed is read whole. */
-export async function checkExports(record: string): Promise<{ readonly entry: ExportEntry; readonly state: ExportState }[]> {
-  const checked: { entry: ExportEntry; state: ExportState }[] = [];
-  for (const entry of await readExports(record)) checked.push({ entry, state: await stateOf(entry) });
+export async function checkExports(record: string): Promise<{ readonly entry: ExportEntry; readonly state: FileState }[]> {
+  const checked: { entry: ExportEntry; state: FileState }[] = [];
+  for (const entry of await readExports(record)) {
+    const { state } = await fileState({ ...entry, bytes: entry.size, sha256: entry.sourceHash });
+    checked.push({ entry, state });
+  }
   return checked;
 }
 
@@ -69,18 +71,6 @@ export async function checkExports(record: string): Promise<{ readonly entry: Ex
 export async function nameHistory(record: string): Promise<(path: string, sha256: string) => boolean> {
   const hashes = new Map((await readExports(record)).map(({ path, sourceHash }) => [path, sourceHash]));
   return (path, sha256) => (hashes.get(resolve(path)) ?? sha256) !== sha256;
-}
-
-async function stateOf({ path, size, mtimeMs, sourceHash }: ExportEntry): Promise<ExportState> {
-  try {
-    const now = await stat(path);
-    if (!now.isFile() || now.size !== size) return 'changed';
-    if (now.mtimeMs === mtimeMs) return 'present';
-    return (await contentOf(path)).sha256 === sourceHash ? 'present' : 'changed';
-  } catch (error) {
-    const code = error instanceof I2lError ? error.fields['system'] : systemCode(error);
-    return code === 'ENOENT' || code === 'ENOTDIR' ? 'missing' : 'unreadable';
-  }
 }
 
 interface Loaded {

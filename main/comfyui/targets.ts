@@ -2,8 +2,8 @@ import { lstatSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import { contentOf, type Content } from '../weights/atomic-copy.ts';
+import { versionName } from '../weights/file-names.ts';
 import { asListed } from './checks.ts';
-import { versionName } from './file-names.ts';
 
 /** The files of one export. */
 export interface Targets {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { safeName } from '../comfyui/file-names.ts';
+import { safeName } from '../weights/file-names.ts';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { SetJob } from '../contract/job.ts';
 import { imagesIn } from './list-images.ts';

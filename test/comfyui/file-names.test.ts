@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { fillTemplate, MOST_NAME_BYTES, safeName, subfolderParts, versionName } from '../../main/comfyui/file-names.ts';
+import { fillTemplate, subfolderParts } from '../../main/comfyui/file-names.ts';
+import { MOST_NAME_BYTES, safeName, versionName } from '../../main/weights/file-names.ts';
 import { thrownBy } from '../unit/errors.ts';
 
 describe('safeName', () => {
