@@ -6,7 +6,7 @@ import { errorShapeSchema } from './wire-errors.ts';
  * window or a wire is checked here before anything reads a file.
  */
 export const LORA_DTYPES = ['bf16', 'f16', 'f32'] as const;
-export const KEY_FORMS = ['comfyui', 'reference', 'diffusers', 'plain', 'kohya'] as const;
+export const KEY_FORMS = ['comfyui', 'reference', 'diffusers', 'plain', 'kohya', 'musubi', 'onetrainer'] as const;
 export const EXPERTS = ['style'] as const;
 export const DEVICE_CHOICES = ['auto', 'cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const;
 

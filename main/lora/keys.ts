@@ -3,7 +3,8 @@ import { flattenModule, unflattenModule } from './known-modules.ts';
 
 /**
  * How programs name a LoRA's tensors. The default is read by ComfyUI, DiffSynth, ai-toolkit and musubi's
- * converter alike; kohya's form is musubi's own and the only one with an alpha.
+ * converter alike. Kohya's form is here as ComfyUI reads it, with Z-Image's q, k and v in one (fused-attention.ts);
+ * musubi trains with the same keys and the three apart. Kohya's, musubi's and OneTrainer's have an alpha.
  */
 export type KeyForm = (typeof KEY_FORMS)[number];
 export type Factor = 'A' | 'B';
@@ -15,17 +16,28 @@ const FORMS: Readonly<Record<KeyForm, (module: string, factor: Factor) => string
   reference: (module, factor) => `${module}.lora_${factor}.default.weight`,
   diffusers: (module, factor) => `transformer.${module}.lora_${factor}.weight`,
   plain: (module, factor) => `${module}.lora_${factor}.weight`,
-  kohya: (module, factor) => `${KOHYA_PREFIX}${flattenModule(module)}.lora_${factor === 'A' ? 'down' : 'up'}.weight`,
+  kohya: flatKey,
+  musubi: flatKey,
+  onetrainer: (module, factor) => `transformer.${module}.lora_${downOrUp(factor)}.weight`,
 };
+
+function flatKey(module: string, factor: Factor): string {
+  return `${KOHYA_PREFIX}${flattenModule(module)}.lora_${downOrUp(factor)}.weight`;
+}
+
+function downOrUp(factor: Factor): string {
+  return factor === 'A' ? 'down' : 'up';
+}
 
 /** @param module e.g. 'transformer_blocks.0.attn.to_q' */
 export function loraKey(form: KeyForm, module: string, factor: Factor): string {
   return FORMS[form](module, factor);
 }
 
-/** Key of a module's alpha, in the one form that has it. */
+/** Key of a module's alpha, in the forms that have it. */
 export function alphaKey(form: KeyForm, module: string): string | undefined {
-  return form === 'kohya' ? `${KOHYA_PREFIX}${flattenModule(module)}.alpha` : undefined;
+  if (form === 'onetrainer') return `transformer.${module}.alpha`;
+  return form === 'kohya' || form === 'musubi' ? `${KOHYA_PREFIX}${flattenModule(module)}.alpha` : undefined;
 }
 
 export interface ParsedKey {
@@ -38,14 +50,15 @@ const DOTTED = /^(diffusion_model\.|transformer\.)?(.+)\.(?:lora_(A|B|down|up)|l
 const FLAT = /^lora_unet_([^.]+)\.(?:lora_(down|up)\.weight|(alpha))$/;
 const DOTTED_ALPHA = /^(diffusion_model\.|transformer\.)?(.+)\.alpha$/;
 
-/** Reads a key of any of the forms; undefined if it is of none. */
+/** Reads a key of any of the forms; undefined if it is of none. A key of musubi's form is also one of kohya's. */
 export function parseKey(key: string): ParsedKey | undefined {
   const flat = FLAT.exec(key);
   if (flat) return parseFlat(flat);
   const dotted = DOTTED.exec(key);
   if (dotted) {
     const [, prefix, module = '', direct, old, isDefault] = dotted;
-    return { form: formOf(prefix, isDefault), module, part: factorOf(direct ?? old ?? '') };
+    const form = prefix === 'transformer.' && (direct === 'down' || direct === 'up') ? 'onetrainer' : formOf(prefix, isDefault);
+    return { form, module, part: factorOf(direct ?? old ?? '') };
   }
   const alpha = DOTTED_ALPHA.exec(key);
   return alpha ? { form: formOf(alpha[1], undefined), module: alpha[2] ?? '', part: 'alpha' } : undefined;

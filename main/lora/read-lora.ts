@@ -2,7 +2,8 @@ import { I2lError } from '../contract/errors.ts';
 import type { TensorRange } from '../contract/tensor.ts';
 import { asComputable, readSafetensors, shapeText, type SafetensorsFile, type TensorEntry } from '../weights/safetensors.ts';
 import { readValues } from '../weights/values.ts';
-import { parseKey, type KeyForm, type ParsedKey } from './keys.ts';
+import { isPartOfFused, splitStored, storedModules } from './fused-attention.ts';
+import { loraKey, parseKey, type KeyForm, type ParsedKey } from './keys.ts';
 
 /** One module of a LoRA on disk: dW = scale * B A, out x in. */
 export interface LoraModule {
@@ -10,8 +11,9 @@ export interface LoraModule {
   readonly path: string;
   /** [rank, in] */
   readonly a: TensorRange;
-  /** [out, rank] */
+  /** [out, columns]: its rank's columns from `firstColumn` on; others, of a part of a fused layer, are not its own. */
   readonly b: TensorRange;
+  readonly firstColumn: number;
   readonly in: number;
   readonly out: number;
   readonly rank: number;
@@ -41,8 +43,17 @@ export function openLora(path: string): Lora {
   const halves = [...parts].filter(([, { A, B }]) => !A || !B).map(([module]) => module);
   if (halves.length > 0) throw keysError(path, 'these modules lack a factor (lora_A or lora_B)', halves);
   if (forms.size > 1) throw keysError(path, 'its keys are of several forms', [...forms]);
-  const [keyForm = 'plain'] = forms;
-  return { file, keyForm, modules: [...parts].map(([module, found]) => readModule(file, module, found)) };
+  const [found = 'plain'] = forms;
+  const keyForm = found === 'kohya' && [...parts.keys()].some(isPartOfFused) ? 'musubi' : found;
+  const modules = [...parts].flatMap(([module, factors]) => splitStored(readModule(file, module, factors)));
+  const twice = modules.map(({ path }) => path).filter((path, i, all) => all.indexOf(path) !== i);
+  if (twice.length > 0) throw keysError(path, 'these modules are in it twice, fused and apart', twice);
+  return { file, keyForm, modules };
+}
+
+/** Whether a file's keys are those that a form would give it; one file may be of kohya's and of musubi's. */
+export function isOfForm({ file, modules }: Lora, form: KeyForm): boolean {
+  return storedModules(modules, form).every((module) => file.tensors.has(loraKey(form, module.path, 'A')));
 }
 
 type Parts = Partial<Record<ParsedKey['part'], TensorEntry>>;
@@ -84,6 +95,7 @@ function readModule(file: SafetensorsFile, path: string, { A, B, alpha }: Parts)
     path,
     a: asComputable(file, A),
     b: asComputable(file, B),
+    firstColumn: 0,
     in: inner,
     out,
     rank,

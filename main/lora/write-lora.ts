@@ -4,6 +4,7 @@ import { I2lError } from '../contract/errors.ts';
 import { DTYPE_BYTES, type HostTensor } from '../contract/tensor.ts';
 import { float32Bytes } from '../weights/values.ts';
 import { SafetensorsWriter, type TensorSpec } from '../weights/write-safetensors.ts';
+import { joinFactors, storedModules, type StoredModule } from './fused-attention.ts';
 import { alphaKey, loraKey, type Factor, type KeyForm } from './keys.ts';
 import { HASH_PLACEHOLDER, type Metadata } from './metadata.ts';
 
@@ -31,6 +32,8 @@ export function factorShape({ in: inner, out, rank }: RankedModule, factor: Fact
   return factor === 'A' ? [rank, inner] : [out, rank];
 }
 
+const FACTORS = ['A', 'B'] as const;
+
 /** What a stage calls the factor that it emits. */
 export const factorName = (path: string, factor: Factor): string => `${path}.${factor}`;
 
@@ -41,24 +44,28 @@ export function loraBytes(modules: readonly RankedModule[], dtype: LoraDtypeName
 
 /**
  * Writes a LoRA as its stages finish: each factor goes straight to its place in the file, so memory does
- * not grow with the number of modules. Factors come in file order, module by module, A before B; that
- * lets the hash of the tensors be taken on the way.
+ * not grow with the number of modules. Factors come in the order of `modules`, A before B, which is the
+ * file's order, so the hash of the tensors is taken on the way; parts of a fused layer wait for the last of them.
  */
 export class LoraWriter {
   readonly #writer: SafetensorsWriter;
   readonly #shape: LoraShape;
-  readonly #keys: readonly string[];
+  readonly #stored: ReadonlyMap<string, StoredModule>;
+  readonly #order: readonly string[];
   readonly #hash: Hash = createHash('sha256');
   readonly #alphaBytes: readonly Uint8Array[];
+  readonly #waiting = new Map<string, HostTensor>();
   #next = 0;
 
-  /** @throws I2lError FILE_WRITE_FAILED, DISK_FULL */
+  /** @throws I2lError FILE_WRITE_FAILED, DISK_FULL, LORA_MISMATCH if the form can't hold the modules */
   constructor(path: string, shape: LoraShape, metadata: Metadata) {
     this.#shape = shape;
-    this.#keys = shape.modules.flatMap(({ path }) => (['A', 'B'] as const).map((factor) => loraKey(shape.keyForm, path, factor)));
-    const alphas = alphaTensors(shape);
+    this.#order = shape.modules.flatMap(({ path }) => FACTORS.map((factor) => factorName(path, factor)));
+    const stored = storedModules(shape.modules, shape.keyForm);
+    this.#stored = new Map(stored.flatMap((module) => module.parts.map((part) => [part.module.path, module])));
+    const alphas = alphaTensors(stored, shape.keyForm);
     // Behind the factors, so that these stay in the order in which they come.
-    this.#writer = new SafetensorsWriter(path, [...factorTensors(shape), ...alphas.map(({ spec }) => spec)], metadata);
+    this.#writer = new SafetensorsWriter(path, [...factorTensors(stored, shape), ...alphas.map(({ spec }) => spec)], metadata);
     for (const { spec, rank } of alphas) this.#writer.write(spec.name, float32Bytes(Float32Array.of(rank)));
     this.#alphaBytes = alphas.map(({ rank }) => float32Bytes(Float32Array.of(rank)));
   }
@@ -68,25 +75,41 @@ export class LoraWriter {
   }
 
   /** @param tensor values in the file's type: f32, or the bits of f16 or bf16 */
-  write(module: string, factor: Factor, { data }: HostTensor): void {
-    const key = loraKey(this.#shape.keyForm, module, factor);
-    if (key !== this.#keys[this.#next]) throw new I2lError('INTERNAL', `${key} came out of order.`, { key });
-    if (!isFinite(data, this.#shape.dtype)) {
+  write(module: string, factor: Factor, tensor: HostTensor): void {
+    const name = factorName(module, factor);
+    const stored = this.#stored.get(module);
+    if (!stored || name !== this.#order[this.#next]) throw new I2lError('INTERNAL', `${name} came out of order.`, { key: name });
+    if (!isFinite(tensor.data, this.#shape.dtype)) {
       throw new I2lError('NOT_FINITE', `${module}: a value is not a finite number; the file that it came from may be damaged.`, {
         module,
         factor,
       });
     }
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    this.#writer.write(key, bytes);
-    this.#hash.update(bytes);
     this.#next++;
+    if (stored.parts.length === 1 && stored.out === stored.parts[0]?.module.out) return this.#store(stored, factor, tensor);
+    // The runtime's memory is its own again when this returns.
+    this.#waiting.set(name, { data: tensor.data.slice(), dims: tensor.dims });
+    if (stored.parts.every((part) => this.#waiting.has(factorName(part.module.path, 'B')))) this.#join(stored);
+  }
+
+  #join(stored: StoredModule): void {
+    for (const factor of FACTORS) {
+      const names = stored.parts.map((part) => factorName(part.module.path, factor));
+      this.#store(stored, factor, joinFactors(stored, factor, names.map((name) => this.#waiting.get(name) as HostTensor))); // prettier-ignore
+      for (const name of names) this.#waiting.delete(name);
+    }
+  }
+
+  #store({ path }: StoredModule, factor: Factor, { data }: HostTensor): void {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.#writer.write(loraKey(this.#shape.keyForm, path, factor), bytes);
+    this.#hash.update(bytes);
   }
 
   /** Makes the file visible under its name. @returns sha256 of its tensor bytes, hex */
   finish(): string {
-    if (this.#next !== this.#keys.length) {
-      throw new I2lError('INTERNAL', `${this.#keys[this.#next] ?? ''} was never written.`);
+    if (this.#next !== this.#order.length) {
+      throw new I2lError('INTERNAL', `${this.#order[this.#next] ?? ''} was never written.`);
     }
     for (const bytes of this.#alphaBytes) this.#hash.update(bytes);
     const hash = this.#hash.digest('hex');
@@ -100,9 +123,9 @@ export class LoraWriter {
   }
 }
 
-function factorTensors({ modules, keyForm, dtype }: LoraShape): TensorSpec[] {
+function factorTensors(modules: readonly StoredModule[], { keyForm, dtype }: LoraShape): TensorSpec[] {
   return modules.flatMap((module) =>
-    (['A', 'B'] as const).map((factor) => ({
+    FACTORS.map((factor) => ({
       name: loraKey(keyForm, module.path, factor),
       dtype: STORED_DTYPE[dtype],
       shape: factorShape(module, factor),
@@ -111,7 +134,7 @@ function factorTensors({ modules, keyForm, dtype }: LoraShape): TensorSpec[] {
 }
 
 /** All scale is in the factors, so where a form wants an alpha it equals the rank. */
-function alphaTensors({ modules, keyForm }: LoraShape): { spec: TensorSpec; rank: number }[] {
+function alphaTensors(modules: readonly StoredModule[], keyForm: KeyForm): { spec: TensorSpec; rank: number }[] {
   return modules.flatMap(({ path, rank }) => {
     const name = alphaKey(keyForm, path);
     return name === undefined ? [] : [{ spec: { name, dtype: 'F32', shape: [] }, rank }];

@@ -19,7 +19,7 @@ export function gramStages(modules: readonly LoraModule[]): readonly Stage[] {
     takes: [],
     build: (g) => {
       const a = asDouble(g, g.weight(module.a));
-      const b = asDouble(g, g.weight(module.b));
+      const b = asDouble(g, columnsOf(g, module));
       const square = [module.rank, module.rank];
       return {
         emit: {
@@ -68,11 +68,15 @@ export function cutStages(modules: readonly LoraModule[], rank: number, dtype: S
     id: `${module.path} cut`,
     takes: [],
     build: (g) => {
-      const bounds = [g.integers([0]), g.integers([rank]), g.integers([1])];
-      const columns = g.node('Slice', [g.weight(module.b), ...bounds], [module.out, rank]);
+      const columns = columnsOf(g, module, rank);
       return emitted(g, module, g.weight(rowsOf(module.a, 0, rank)), columns, dtype);
     },
   }));
+}
+
+/** B, [out, rank], or the first columns of it. */
+function columnsOf(g: Graph, { b, firstColumn, rank }: LoraModule, count = rank): Value {
+  return g.slice(g.weight(b), 1, firstColumn, firstColumn + count);
 }
 
 function emitted(g: Graph, { path }: LoraModule, a: Value, b: Value, dtype: StoredDtype): StageResult {
@@ -81,7 +85,7 @@ function emitted(g: Graph, { path }: LoraModule, a: Value, b: Value, dtype: Stor
 
 function newFactors(g: Graph, { module, kept, right, left }: Recombined): [Value, Value] {
   const a = gemm(g, g.doubles(right, [kept, module.rank]), asDouble(g, g.weight(module.a)), [kept, module.in]);
-  const b = gemm(g, asDouble(g, g.weight(module.b)), g.doubles(left, [module.rank, kept]), [module.out, kept]);
+  const b = gemm(g, asDouble(g, columnsOf(g, module)), g.doubles(left, [module.rank, kept]), [module.out, kept]);
   const signs = signsOf(g, a, kept);
   const row = g.node('Transpose', [signs], [1, kept], { perm: [1, 0] }, '', ELEMENT.DOUBLE);
   return [multiply(g, a, signs), multiply(g, b, row)];
@@ -158,7 +162,7 @@ export function mergeStages(modules: ReadonlyMap<string, readonly Part[]>, dtype
     takes: [],
     build: (g) => {
       const rows = parts.map(({ module, factor }) => g.mul(g.weight(module.a), g.constant(Float32Array.of(factor), [1, 1])));
-      const columns = parts.map(({ module }) => g.weight(module.b));
+      const columns = parts.map(({ module }) => columnsOf(g, module));
       const a = rows.length === 1 ? first(rows) : g.concat(rows, 0);
       const b = columns.length === 1 ? first(columns) : g.concat(columns, 1);
       return { emit: { [factorName(path, 'A')]: g.store(a, dtype), [factorName(path, 'B')]: g.store(b, dtype) } };
@@ -180,7 +184,7 @@ export function productStages(pairs: readonly (readonly [LoraModule, LoraModule]
     build: (g) => {
       const product = (x: LoraModule, y: LoraModule): Value => {
         const dims = [x.rank, y.rank];
-        const bb = gemm(g, asDouble(g, g.weight(x.b)), asDouble(g, g.weight(y.b)), dims, { transA: 1 });
+        const bb = gemm(g, asDouble(g, columnsOf(g, x)), asDouble(g, columnsOf(g, y)), dims, { transA: 1 });
         const aa = gemm(g, asDouble(g, g.weight(x.a)), asDouble(g, g.weight(y.a)), dims, { transB: 1 });
         const scale = g.doubles(Float64Array.of(x.scale * y.scale), [1, 1]);
         return multiply(g, multiply(g, bb, aa), scale);

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import type { CreateJob, SetJob } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
 import { decodeImage, hashImage } from '../imaging/decode.ts';
-import { openLora } from '../lora/read-lora.ts';
+import { isOfForm, openLora } from '../lora/read-lora.ts';
 import { STORED_DTYPE } from '../lora/write-lora.ts';
 import { locateExpert, openEncoders, openExpert } from './models.ts';
 import { recipeId, sharesOf, type Recipe } from './recipe.ts';
@@ -43,7 +43,7 @@ async function isFinished(set: SetJob, choice: RecipeChoice, recipe: Omit<Recipe
 function recipeMade(output: string, { dtype, keyForm }: RecipeChoice): string | undefined {
   try {
     const lora = openLora(output);
-    const isSame = lora.keyForm === keyForm && [...lora.file.tensors.values()].some((entry) => entry.dtype === STORED_DTYPE[dtype]);
+    const isSame = isOfForm(lora, keyForm) && [...lora.file.tensors.values()].some((entry) => entry.dtype === STORED_DTYPE[dtype]);
     return isSame ? lora.file.metadata['i2l.recipe'] : undefined;
   } catch (error) {
     // Whatever lies there is not this LoRA, and will be replaced by it.

@@ -87,7 +87,10 @@ export function denseOf(file: string | Lora): Map<string, Dense> {
   return new Map(
     lora.modules.map((module) => {
       const a = { rows: module.rank, columns: module.in, values: Float64Array.from(readValues(module.a)) };
-      const b = { rows: module.out, columns: module.rank, values: Float64Array.from(readValues(module.b)) };
+      const [rows = 0, columns = 0] = module.b.shape;
+      const stored = Float64Array.from(readValues(module.b));
+      const own = stored.filter((_, at) => at % columns >= module.firstColumn && at % columns < module.firstColumn + module.rank);
+      const b = { rows, columns: module.rank, values: own };
       const product = multiply(b, a);
       return [module.path, { ...product, values: product.values.map((value) => value * module.scale) }];
     }),
