@@ -14,7 +14,9 @@ const layers = {
   library: ['contract', 'weights', 'imaging', 'lora', 'jobs'],
   networks: ['contract', 'weights', 'lora', 'onnx', 'offload'],
   pipelines: ['contract', 'weights', 'imaging', 'comfyui', 'onnx', 'lora', 'offload', 'networks'],
-  handlers: ['contract', 'weights', 'library', 'jobs', 'comfyui', 'pipelines'],
+  settings: ['contract', 'weights'],
+  handlers: ['contract', 'weights', 'library', 'jobs', 'comfyui', 'settings', 'pipelines'],
+  web: ['contract', 'weights', 'imaging', 'library'],
 };
 
 const doors = {

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
-import { parseBytes, parseCount, parseList, parseNumber, parseThreads } from './cli/arguments.ts';
+import { parseBytes, parseCount, parseList, parseNumber, parsePort, parseThreads } from './cli/arguments.ts';
 import { batch } from './cli/batch-command.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
 import { comfyui, exportFile } from './cli/export-command.ts';
 import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
+import type { ServeCommandOptions } from './cli/serve-command.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
 import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
@@ -167,6 +168,19 @@ shown(program.command('comfyui'))
   .option('--exports', 'instead: the LoRAs that were exported, and whether they are still there')
   .action((folders: string[], options: Parameters<typeof comfyui>[2] & ReportOptions) =>
     act(options, (context) => comfyui(context, folders, options)),
+  );
+
+shown(program.command('serve'))
+  .description('the app in a browser, of this machine or of another')
+  .option('--host <address>', 'address to serve on; 0.0.0.0: all of this machine', '127.0.0.1')
+  .option('--port <n>', 'this port (default: the first that is free from 8225 on)', parsePort)
+  .option('--token <secret>', 'what signs in, again and again (default: a new one for each browser)')
+  .option('--allow-host <names>', 'more names by which browsers may call this machine', parseList)
+  .action((options: ServeCommandOptions & ReportOptions) =>
+    act(options, async (context) => {
+      const { serveApp } = await import('./cli/serve-command.ts');
+      await serveApp(context, options);
+    }),
   );
 
 engine(program.command('demo'))

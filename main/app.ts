@@ -1,0 +1,45 @@
+import { join } from 'node:path';
+import type { ApiContext } from './handlers/api.ts';
+import { JobQueue } from './jobs/queue.ts';
+import { Database } from './library/database.ts';
+import { LibraryJobs } from './library/jobs.ts';
+import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
+
+export interface AppOptions {
+  readonly dataFolder: string;
+  /** Of this process, for others that want the data folder: 'i2L Studio', 'i2l serve at http://…'. */
+  readonly name: string;
+}
+
+/** What the contract's procedures work on; the wire adds who asks. */
+export type Services = Omit<ApiContext, 'mode'>;
+
+/** All services of one data folder. */
+export interface App {
+  readonly services: Services;
+  /** Jobs stop at their next safe point and go on at the next start. */
+  close(): Promise<void>;
+}
+
+/**
+ * Builds the services once, as the owner of the data folder.
+ * @throws I2lError LIBRARY_IN_USE that says who has it; and what Database.open and SettingsStore.open give
+ */
+export async function openApp({ dataFolder, name }: AppOptions): Promise<App> {
+  const database = await Database.open(dataFolder, { role: 'owner', name });
+  try {
+    const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
+    const queue = new JobQueue({ store: new LibraryJobs(database), runners: [] });
+    queue.start();
+    return {
+      services: { dataFolder, settings, queue },
+      close: async () => {
+        await queue.close();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}

@@ -1,0 +1,77 @@
+import { eventIterator, oc } from '@orpc/contract';
+import { z } from 'zod';
+import { DEVICE_CHOICES } from './job.ts';
+
+/** The app itself: what it is and runs on, and what the user has set. */
+
+export const THEMES = ['system', 'dark', 'light'] as const;
+export const LANGUAGES = ['system', 'en', 'zh-CN'] as const;
+
+const folder = z.string().min(1).max(4096);
+const GIB = 2 ** 30;
+const MIB = 2 ** 20;
+const MOST_BYTES = 2 ** 50;
+
+export const settingsSchema = z.object({
+  theme: z.enum(THEMES),
+  language: z.enum(LANGUAGES),
+  /** Bytes that the engine's process may reach. */
+  memory: z
+    .int()
+    .min(GIB / 2)
+    .max(MOST_BYTES),
+  device: z.enum(DEVICE_CHOICES),
+  /** On the CPU; 0: one a core. */
+  threads: z.int().min(0).max(256),
+  /** Where the models lie; null: `models` in the data folder. */
+  modelsFolder: folder.nullable(),
+  /** ComfyUI installs that are not found by themselves. */
+  comfyuiFolders: z.array(folder).max(100),
+  /** Bytes that kept embeddings may take; what was used longest ago goes first. */
+  embeddingCacheBytes: z.int().min(MIB).max(MOST_BYTES),
+});
+export type Settings = z.infer<typeof settingsSchema>;
+
+export const DEFAULT_SETTINGS: Settings = {
+  theme: 'system',
+  language: 'system',
+  memory: 1.5 * GIB,
+  device: 'auto',
+  threads: 0,
+  modelsFolder: null,
+  comfyuiFolders: [],
+  embeddingCacheBytes: 2 * GIB,
+};
+
+/** Any of the settings; the others stay. A name that is none of them is refused. */
+export const settingsChangeSchema = z.strictObject(settingsSchema.shape).partial();
+export type SettingsChange = z.infer<typeof settingsChangeSchema>;
+
+export const appInfoSchema = z.object({
+  version: z.string(),
+  /** 'desktop': a window on this machine. 'server': a browser, maybe on another. */
+  mode: z.enum(['desktop', 'server']),
+  platform: z.string(),
+  arch: z.string(),
+  /** Of the machine that computes. */
+  cpu: z.object({ model: z.string(), cores: z.int() }),
+  memoryBytes: z.number(),
+  dataFolder: z.string(),
+  /** Where models are downloaded to, by the settings. */
+  modelsFolder: z.string(),
+  /** What the user should know about this start, one sentence each: settings that could not be read … */
+  notes: z.array(z.string()),
+});
+export type AppInfo = z.infer<typeof appInfoSchema>;
+
+export const appContract = {
+  info: oc.output(appInfoSchema),
+  settings: {
+    get: oc.output(settingsSchema),
+    set: oc.input(settingsChangeSchema).output(settingsSchema),
+    /** First the settings, then each change of them, by whichever window. */
+    watch: oc.output(eventIterator(settingsSchema)),
+  },
+  /** Text to paste into a report: versions, machine, settings, the latest errors. No file names of the user's. */
+  diagnostics: oc.output(z.object({ text: z.string() })),
+};

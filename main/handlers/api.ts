@@ -1,0 +1,17 @@
+import { implement } from '@orpc/server';
+import { contract } from '../contract/api.ts';
+import { appRouter, type AppContext } from './app.ts';
+import { comfyuiRouter } from './comfyui.ts';
+import { jobsRouter, type JobsContext } from './jobs.ts';
+import { recipeRouter } from './recipe.ts';
+
+/** What every procedure is given by the wire that brought it: who asks, and the services. */
+export type ApiContext = AppContext & JobsContext;
+
+/** All procedures of the contract. */
+export const router = implement(contract).$context<ApiContext>().router({
+  app: appRouter,
+  comfyui: comfyuiRouter,
+  jobs: jobsRouter,
+  recipe: recipeRouter,
+});
