@@ -6,8 +6,9 @@ import { jobSchema, outputsOf, type Job, type JobResult } from '../contract/job.
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
-import { identify, type Identity } from '../pipelines/identify.ts';
+import { identify } from '../pipelines/identify.ts';
 import { planJob, type JobEstimate, type PlanJob } from '../pipelines/plan.ts';
+import type { Identity } from '../weights/identity.ts';
 import { collectImages } from '../pipelines/list-images.ts';
 import { formatBytes, formatDuration, resultWords, type Report } from './report.ts';
 

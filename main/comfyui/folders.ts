@@ -1,14 +1,10 @@
 import { accessSync, constants, lstatSync, opendirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Surroundings } from '../weights/surroundings.ts';
 
 /** Looking at other programs' folders: whatever can't be read is taken as not there. */
 
-/** The machine as the search sees it; all of it can be replaced, so that a made-up home folder works. */
-export interface Surroundings {
-  readonly home: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly platform: NodeJS.Platform;
-}
+export type { Surroundings };
 
 /** A folder with more entries than this is not somebody's list of programs. */
 const MOST_ENTRIES = 2000;

@@ -53,7 +53,7 @@ export function recognise<Config extends object>(
 ): Recognised<Config> {
   const fingerprint = checkpoint.fingerprint();
   for (const [publishedId, config] of Object.entries(network.published)) {
-    if (fingerprint === fingerprintOf(layoutOf(network, config))) return { publishedId, config };
+    if (fingerprint === publishedFingerprint(network, config)) return { publishedId, config };
   }
   // The tensors first: another network's config.json says nothing against this one.
   if (!network.sizes(checkpoint, {})) throw unrecognised(network, checkpoint);
@@ -72,6 +72,15 @@ export function recognise<Config extends object>(
   if (!parsed.success) throw configError(configPath ?? checkpoint.path, whyUnusable(parsed.error.issues));
   checkLayout(network, parsed.data, checkpoint);
   return { publishedId: undefined, config: parsed.data };
+}
+
+const fingerprints = new WeakMap<object, string>();
+
+/** Of a published config; made once, since whoever looks through folders asks it of every file. */
+function publishedFingerprint<Config extends object>(network: Network<Config>, config: Config): string {
+  const known = fingerprints.get(config) ?? fingerprintOf(layoutOf(network, config));
+  fingerprints.set(config, known);
+  return known;
 }
 
 /** A checkpoint with tensors that the network doesn't know is of another model, whatever the rest says. */

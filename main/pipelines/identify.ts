@@ -6,25 +6,10 @@ import { siglip2 } from '../networks/siglip2.ts';
 import { I2lError } from '../contract/errors.ts';
 import { elementCount } from '../contract/tensor.ts';
 import { Checkpoint } from '../weights/checkpoint.ts';
+import type { Identity } from '../weights/identity.ts';
 import { configBeside } from '../weights/locate.ts';
 
 const NETWORKS = [siglip2, dinov3, qwen25vl, i2l] as unknown as readonly Network<object>[];
-
-export interface Identity {
-  readonly file: string;
-  /** Catalogue id where the layout is a published one. */
-  readonly id: string | undefined;
-  /** The architecture; 'lora' for a static LoRA. */
-  readonly network: string | undefined;
-  readonly title: string;
-  readonly fingerprint: string;
-  readonly tensors: number;
-  readonly parameters: number;
-  readonly bytes: number;
-  readonly dtypes: readonly string[];
-  /** Made with random weights, by its own word. */
-  readonly synthetic: boolean;
-}
 
 /** Says what a checkpoint is from its header alone. @throws I2lError if it isn't a safetensors file */
 export function identify(path: string): Identity {

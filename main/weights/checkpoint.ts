@@ -24,10 +24,22 @@ export class Checkpoint {
     for (const file of files) for (const name of file.tensors.keys()) this.#owners.set(name, file);
   }
 
-  /** Opens a .safetensors file or a .safetensors.index.json. @throws I2lError */
+  /**
+   * Opens a .safetensors file, a .safetensors.index.json, or all shards of a model by the name of one: some
+   * programs download the shards and leave out their index.
+   * @throws I2lError
+   */
   static open(path: string): Checkpoint {
     if (path.endsWith('.index.json')) return Checkpoint.#openSharded(path);
-    return new Checkpoint(path, [readSafetensors(path)]);
+    const shards = shardNames(basename(path)) ?? [basename(path)];
+    const files = shards.map((name) => readSafetensors(join(dirname(path), name)));
+    const checkpoint = new Checkpoint(path, files);
+    if (checkpoint.#isAmbiguous) throw indexError(path, 'two of its shards hold a tensor of the same name');
+    return checkpoint;
+  }
+
+  get #isAmbiguous(): boolean {
+    return this.files.reduce((sum, file) => sum + file.tensors.size, 0) !== this.#owners.size;
   }
 
   static #openSharded(path: string): Checkpoint {
@@ -40,8 +52,7 @@ export class Checkpoint {
   }
 
   #checkIndex(weightMap: ReadonlyMap<string, string>, files: ReadonlyMap<string, SafetensorsFile>): void {
-    const total = this.files.reduce((sum, file) => sum + file.tensors.size, 0);
-    if (total !== this.#owners.size) throw indexError(this.path, 'two of its shards hold a tensor of the same name');
+    if (this.#isAmbiguous) throw indexError(this.path, 'two of its shards hold a tensor of the same name');
     for (const [name, shard] of weightMap) {
       if (!files.get(shard)?.tensors.has(name)) throw indexError(this.path, `"${shorten(name)}" is not in ${shard}`);
     }
@@ -96,6 +107,18 @@ export class Checkpoint {
     return asComputable(owner, entry);
   }
 }
+
+/** 'model-00002-of-00004.safetensors' to the names of all four; undefined for a file that stands alone. */
+export function shardNames(name: string): string[] | undefined {
+  const [, stem, index, total] = /^(.*)-(\d{5})-of-(\d{5})\.safetensors$/.exec(name) ?? [];
+  const count = Number(total);
+  if (stem === undefined || total === undefined || Number(index) < 1 || Number(index) > count || count > MOST_SHARDS)
+    return undefined;
+  return Array.from({ length: count }, (_, at) => `${stem}-${String(at + 1).padStart(5, '0')}-of-${total}.safetensors`);
+}
+
+/** More would be more open headers than anybody's model has. */
+const MOST_SHARDS = 1000;
 
 function readIndex(path: string): ReadonlyMap<string, string> {
   let parsed: unknown;

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../main/contract/errors.ts';
-import { Checkpoint } from '../../main/weights/checkpoint.ts';
+import { Checkpoint, shardNames } from '../../main/weights/checkpoint.ts';
 import { fingerprintOf } from '../../main/weights/fingerprint.ts';
 import { readTensorBytes } from '../../main/weights/safetensors.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
@@ -44,6 +44,36 @@ describe('a sharded checkpoint', () => {
     expect(checkpoint.fingerprint()).toBe(fingerprintOf(['c', 'a', 'b'].map((name) => ({ name, shape: [1] }))));
     expect(checkpoint.size).toBe(checkpoint.files.reduce((sum, { size }) => sum + size, 0));
     expect(checkpoint.has('d') || checkpoint.entry('d')).toBe(undefined);
+  });
+
+  test.each([ONE, TWO])('whose index was left out is opened by the name of a shard, %s', (name) => {
+    const folder = join(sharded(GOOD, ''), '..');
+    const checkpoint = Checkpoint.open(join(folder, name));
+    expect([...checkpoint.names].sort()).toEqual(['a', 'b', 'c']);
+    expect(checkpoint.files).toHaveLength(2);
+    const twice = join(sharded({ ...GOOD, [TWO]: ['c', 'a'] }, ''), '..', name);
+    expectRefusal(
+      thrownBy(() => Checkpoint.open(twice)),
+      'SAFETENSORS_INDEX',
+      twice,
+      /same name/,
+    );
+    const incomplete = join(sharded({ [name]: ['a'] }, ''), '..');
+    const other = join(incomplete, name === ONE ? TWO : ONE);
+    expectRefusal(
+      thrownBy(() => Checkpoint.open(join(incomplete, name))),
+      'FILE_NOT_FOUND',
+      other,
+      /no such file/,
+    );
+  });
+
+  test('shards are counted from 1, and to the number in their names', () => {
+    expect(shardNames('a-00002-of-00003.safetensors')).toEqual([1, 2, 3].map((at) => `a-0000${at}-of-00003.safetensors`));
+    for (const alone of ['a.safetensors', 'a-00000-of-00002.safetensors', 'a-00003-of-00002.safetensors', 'a-1-of-2.safetensors']) {
+      expect(shardNames(alone)).toBeUndefined();
+    }
+    expect(shardNames('a-00001-of-99999.safetensors')).toBeUndefined();
   });
 
   const map = (change: object): object => ({ weight_map: { ...GOOD_MAP, ...change } });
