@@ -14,10 +14,14 @@ const layers = {
   library: ['contract', 'weights', 'imaging', 'lora', 'jobs'],
   networks: ['contract', 'weights', 'lora', 'onnx', 'offload'],
   pipelines: ['contract', 'weights', 'imaging', 'comfyui', 'onnx', 'lora', 'offload', 'networks'],
+  runners: ['contract', 'jobs', 'library', 'pipelines', 'comfyui', 'weights', 'engine-process.ts'],
   settings: ['contract', 'weights'],
   handlers: ['contract', 'weights', 'library', 'jobs', 'comfyui', 'settings', 'pipelines'],
   web: ['contract', 'weights', 'imaging', 'library'],
 };
+
+/** A folder, or a file by its name. */
+const inMain = (name) => (name.endsWith('.ts') ? `${name.replace('.', '[.]')}$` : `${name}/`);
 
 const doors = {
   'onnxruntime-node': '^main/onnx/runtime[.]ts$|^test/unit/run-order[.]test[.]ts$',
@@ -34,7 +38,7 @@ module.exports = {
       name: `layer-${layer}`,
       severity: 'error',
       from: { path: `^main/${layer}/` },
-      to: { path: '^(main|renderer|preload|test|build)/', pathNot: `^main/(${[layer, ...allowed].join('|')})/` },
+      to: { path: '^(main|renderer|preload|test|build)/', pathNot: `^main/(${[layer, ...allowed].map(inMain).join('|')})` },
     })),
     {
       name: 'cli-through-pipelines',

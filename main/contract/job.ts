@@ -175,10 +175,14 @@ const progressSchema = z.object({
   bytesPerSecond: z.number(),
   images: z.int(),
   etaSeconds: z.number(),
+  /** Where it computes: 'cpu', 'cuda' … */
+  device: z.string(),
+  /** What of each step is done, for who knows how fast this machine does it; the unit is the engine's own. */
+  work: z.array(z.object({ step: z.string(), done: z.number(), total: z.number() })).readonly(),
 });
 
 /** A LoRA of several is written. */
-const loraSchema = z.object({
+export const loraSchema = z.object({
   type: z.literal('lora'),
   output: z.string(),
   bytes: z.number(),

@@ -10,6 +10,8 @@ export interface Progress {
   readonly bytesTotal: number;
   readonly bytesPerSecond: number;
   readonly etaSeconds: number;
+  /** Of each network, in seconds on the machine that {@link PRIOR} assumes. */
+  readonly work: readonly { readonly step: string; readonly done: number; readonly total: number }[];
 }
 
 /**
@@ -25,6 +27,7 @@ export function priorSeconds(weightBytes: number, flops: number): number {
 /** Turns finished groups into progress; the time left follows from the speed so far. */
 export class ProgressMeter {
   readonly #total: { readonly stages: number; readonly bytes: number; readonly seconds: number };
+  readonly #work = new Map<string, { done: number; total: number }>();
   readonly #started = performance.now();
   #done = { stages: 0, bytes: 0, seconds: 0 };
 
@@ -35,13 +38,14 @@ export class ProgressMeter {
       bytes: sum((plan) => plan.weightBytes),
       seconds: sum((plan) => priorSeconds(plan.weightBytes, plan.flops)),
     };
+    for (const { network, weightBytes, flops } of plans) this.#workOf(network).total += priorSeconds(weightBytes, flops);
   }
 
   /** All of its images turned out to be of no use. */
   skip(plan: NetworkPlan): void {
     this.#done.stages += plan.groups.reduce((count, group) => count + group.count, 0);
     this.#done.bytes += plan.weightBytes;
-    this.#done.seconds += priorSeconds(plan.weightBytes, plan.flops);
+    this.#count(plan, priorSeconds(plan.weightBytes, plan.flops));
   }
 
   /** @param plan the one that was counted; fewer images may have been run */
@@ -50,7 +54,7 @@ export class ProgressMeter {
     const share = plan.weightBytes > 0 ? group.weightBytes / plan.weightBytes : 0;
     this.#done.stages += group.count;
     this.#done.bytes += group.weightBytes;
-    this.#done.seconds += share * priorSeconds(plan.weightBytes, plan.flops);
+    this.#count(plan, share * priorSeconds(plan.weightBytes, plan.flops));
     const elapsed = (performance.now() - this.#started) / 1000;
     const left = Math.max(0, this.#total.seconds - this.#done.seconds);
     return {
@@ -62,6 +66,18 @@ export class ProgressMeter {
       bytesTotal: this.#total.bytes,
       bytesPerSecond: this.#done.bytes / Math.max(elapsed, 1e-3),
       etaSeconds: this.#done.seconds > 0 ? (left * elapsed) / this.#done.seconds : left,
+      work: [...this.#work].map(([step, { done, total }]) => ({ step, done, total })),
     };
+  }
+
+  #count({ network }: NetworkPlan, seconds: number): void {
+    this.#done.seconds += seconds;
+    this.#workOf(network).done += seconds;
+  }
+
+  #workOf(network: string): { done: number; total: number } {
+    const work = this.#work.get(network) ?? { done: 0, total: 0 };
+    this.#work.set(network, work);
+    return work;
   }
 }

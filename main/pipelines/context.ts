@@ -140,7 +140,7 @@ export class NetworkRunner {
       sink,
       onGroup: (group, stage) => {
         const { network: step, ...progress } = this.#meter.finish(planned, group, stage);
-        this.#context.emit({ type: 'progress', step, images: plan.images, ...progress });
+        this.#context.emit({ type: 'progress', step, images: plan.images, device: this.#session.device, ...progress });
       },
       signal: this.#context.signal,
       reader: this.#reader,

@@ -41,6 +41,8 @@ describe('the progress bar', () => {
     bytesPerSecond: 812e6,
     images: 1,
     etaSeconds: 41,
+    device: 'cpu',
+    work: [],
   };
 
   test('says where the job stands', () => {

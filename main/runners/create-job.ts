@@ -1,0 +1,95 @@
+import { statSync } from 'node:fs';
+import {
+  createJobSchema,
+  loraSchema,
+  type CreateJob,
+  type EngineEvent,
+  type JobResult,
+  type LoraWritten,
+  type SetJob,
+} from '../contract/job.ts';
+import { I2lError } from '../contract/errors.ts';
+import { runInEngine } from '../engine-process.ts';
+import type { JobContext, JobRunner, Journal } from '../jobs/runner.ts';
+import { tell, type StartEngine } from './engine-job.ts';
+
+export interface CreateResult {
+  /** Of all sets that could be made, in the job's order. */
+  readonly loras: readonly LoraWritten[];
+  readonly failedSets: number;
+  /** What the last engine says of its run; null if there was nothing left for it to do. */
+  readonly run: JobResult | null;
+}
+
+export interface CreateHooks {
+  /** Written to the library together with the note that this LoRA is made. */
+  readonly record?: ((lora: LoraWritten, set: SetJob, job: CreateJob) => void) | undefined;
+}
+
+/**
+ * Makes LoRAs of one set or many, in one engine. The journal holds each LoRA as it is written; a job that
+ * goes on makes the others alone, and those whose files have gone since.
+ */
+export function createRunner({ record }: CreateHooks = {}, start: StartEngine = runInEngine): JobRunner<CreateJob, CreateResult> {
+  return {
+    kind: 'create',
+    lane: 'engine',
+    inputSchema: createJobSchema,
+    run: async (job, context) => {
+      const left = job.sets.filter((set) => madeOf(context.journal, set) === undefined);
+      const run = left.length === 0 ? null : await runEngine({ ...job, sets: left }, context, record, start);
+      const loras = job.sets.flatMap((set) => madeOf(context.journal, set) ?? []);
+      return { loras, failedSets: job.sets.length - loras.length, run };
+    },
+  };
+}
+
+async function runEngine(
+  job: CreateJob,
+  context: JobContext,
+  record: CreateHooks['record'],
+  start: StartEngine,
+): Promise<JobResult> {
+  const stop = new AbortController();
+  let broken: I2lError | undefined;
+  const onEvent = (event: EngineEvent): void => {
+    try {
+      if (event.type === 'lora') note(event, job, context.journal, record);
+      else tell(context, job, event);
+    } catch (error) {
+      // A LoRA that can't be noted would be made again and again: the library's trouble is the job's.
+      broken ??= I2lError.from(error);
+      stop.abort();
+    }
+  };
+  const result = await start(job, { signal: AbortSignal.any([context.signal, stop.signal]), onEvent }).catch((error: unknown) => {
+    throw broken ?? error;
+  });
+  if (broken) throw broken;
+  return result;
+}
+
+function note(lora: LoraWritten, job: CreateJob, journal: Journal, record: CreateHooks['record']): void {
+  const set = job.sets.find(({ output }) => output === lora.output);
+  if (!set) throw new I2lError('ENGINE_PROTOCOL', `The engine made ${lora.output}, which it was not asked for.`);
+  journal.finish(keyOf(set), lora, () => record?.(lora, set, job));
+}
+
+function keyOf({ output }: SetJob): string {
+  return `lora ${output}`;
+}
+
+/** What the journal says of a set's LoRA, if its file is still there as it was written. */
+function madeOf(journal: Journal, set: SetJob): LoraWritten | undefined {
+  const lora = loraSchema.safeParse(journal.get(keyOf(set)));
+  return lora.success && sizeOf(set.output) === lora.data.bytes ? lora.data : undefined;
+}
+
+/** Of a file that can be looked at; one that can't is made again, and the engine says what is in its way. */
+function sizeOf(file: string): number | undefined {
+  try {
+    return statSync(file).size;
+  } catch {
+    return undefined;
+  }
+}

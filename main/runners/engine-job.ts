@@ -1,0 +1,58 @@
+import type { z } from 'zod';
+import type { EngineEvent, Job, JobProgress, JobResult } from '../contract/job.ts';
+import { runInEngine } from '../engine-process.ts';
+import type { JobContext, JobRunner, ProgressUpdate } from '../jobs/runner.ts';
+
+/** Starts an engine; tests put something else in its place. */
+export type StartEngine = typeof runInEngine;
+
+export interface EngineJobKind<J extends Job> {
+  readonly kind: J['kind'];
+  readonly schema: z.ZodType<J>;
+  /** Written to the library together with the note that the job is done. */
+  readonly record?: ((result: JobResult, job: J) => void) | undefined;
+}
+
+/** The step that is finished when the engine is. */
+const DONE = 'engine';
+
+/**
+ * Runs jobs of one kind that have one result, each in an engine of its own. The engine writes its file under
+ * another name and renames it, so a run that was stopped or killed left nothing; once it is done, the job is
+ * not run again, even if the process dies before the queue has heard of it.
+ */
+export function engineRunner<J extends Job>(
+  { kind, schema, record }: EngineJobKind<J>,
+  start: StartEngine = runInEngine,
+): JobRunner<J, unknown> {
+  return {
+    kind,
+    lane: 'engine',
+    inputSchema: schema,
+    run: async (job, context) => {
+      if (context.journal.done(DONE)) return context.journal.get(DONE);
+      const result = await start(job, {
+        signal: context.signal,
+        onEvent: (event) => tell(context, job, event),
+      });
+      context.journal.finish(DONE, result, () => record?.(result, job));
+      return result;
+    },
+  };
+}
+
+/** What of an engine's events the queue shows: progress, and a line of log for each note and each failed set. */
+export function tell(context: JobContext, job: Pick<Job, 'threads'>, event: EngineEvent): void {
+  if (event.type === 'progress') context.progress(progressOf(event, job.threads));
+  else if (event.type === 'note') context.log(event.message);
+  else if (event.type === 'set-failed') context.log(`Not made: ${event.output}: ${event.error.message}`);
+}
+
+/** The queue knows how fast this machine was before, so its time left stands in place of the engine's. */
+function progressOf({ step, stage, bytesDone, bytesTotal, device, work }: JobProgress, threads: number): ProgressUpdate {
+  const machine = threads === 0 ? device : `${device} with ${threads} threads`;
+  return {
+    ...{ step, stage, bytesDone, bytesTotal },
+    work: work.map((item) => ({ kind: `${machine}: ${item.step}`, done: item.done, total: item.total, guess: 1 })),
+  };
+}
