@@ -20,7 +20,7 @@ export interface TensorRange {
 
 /** A tensor in memory, as the runtime takes and gives it. */
 export interface HostTensor {
-  readonly data: Float32Array | Float64Array | Uint16Array | BigInt64Array;
+  readonly data: Float32Array | Float64Array | Uint8Array | Uint16Array | BigInt64Array;
   readonly dims: readonly number[];
 }
 

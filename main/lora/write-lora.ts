@@ -141,10 +141,23 @@ function alphaTensors(modules: readonly StoredModule[], keyForm: KeyForm): { spe
   });
 }
 
-/** An exponent of all ones is an infinity or no number. A plain loop: `every` takes ten times as long. */
+/**
+ * An exponent of all ones is an infinity or no number: one added to its lowest bit, it reaches the sign's
+ * place. Two 16-bit values are looked at as one; a loop over each value takes three times as long.
+ */
 function isFinite(data: HostTensor['data'], dtype: LoraDtypeName): boolean {
-  const bits = dtype === 'f32' ? new Uint32Array(data.buffer, data.byteOffset, data.length) : (data as Uint16Array);
-  const exponent = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 }[dtype];
-  for (let i = 0; i < bits.length; i++) if (((bits[i] as number) & exponent) === exponent) return false;
-  return true;
+  const { buffer, byteOffset, byteLength } = data.byteOffset % 4 === 0 ? data : data.slice();
+  const { exponents, lowest, signs } = FINITE[dtype];
+  const words = new Int32Array(buffer, byteOffset, byteLength >> 2);
+  let reached = 0;
+  for (let i = 0; i < words.length; i++) reached |= ((words[i] as number) & exponents) + lowest;
+  const last = byteLength % 4 === 0 ? 0 : (new Uint16Array(buffer, byteOffset + byteLength - 2, 1)[0] as number);
+  reached |= (last & exponents & 0xffff) + (lowest & 0xffff);
+  return (reached & signs) === 0;
 }
+
+const FINITE = {
+  f32: { exponents: 0x7f800000, lowest: 0x00800000, signs: 0x80000000 },
+  bf16: { exponents: 0x7f807f80, lowest: 0x00800080, signs: 0x80008000 },
+  f16: { exponents: 0x7c007c00, lowest: 0x04000400, signs: 0x80008000 },
+} as const;

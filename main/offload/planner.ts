@@ -66,10 +66,15 @@ function chooseImagesPerRun(request: PlanRequest): number {
     if (largestStage(request, count).bytes <= budget) return count;
   }
   const { bytes, stage } = largestStage(request, least);
-  throw new I2lError(
+  throw memoryRefusal(request.network, stage, bytes, budget);
+}
+
+/** @param bytes the smallest budget that works */
+export function memoryRefusal(network: string, stage: string, bytes: number, budget: number): I2lError {
+  return new I2lError(
     'MEMORY_BUDGET',
-    `${request.network} needs ${megabytes(bytes)} for ${stage} and may take ${megabytes(budget)}; allow at least --memory ${megabytes(bytes)}.`,
-    { network: request.network, stage, smallest: bytes, budget },
+    `${network} needs ${megabytes(bytes)} for ${stage} and may take ${megabytes(budget)}; allow at least --memory ${megabytes(bytes)}.`,
+    { network, stage, smallest: bytes, budget },
   );
 }
 

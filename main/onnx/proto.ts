@@ -69,7 +69,16 @@ const root = protobuf.Root.fromJSON({
 const modelType = root.lookupType('Model');
 
 /** TensorProto.DataType */
-export const ELEMENT = { FLOAT: 1, UINT16: 4, INT64: 7, FLOAT16: 10, DOUBLE: 11, BFLOAT16: 16, FLOAT8E4M3FN: 17 } as const;
+export const ELEMENT = {
+  FLOAT: 1,
+  UINT8: 2,
+  UINT16: 4,
+  INT64: 7,
+  FLOAT16: 10,
+  DOUBLE: 11,
+  BFLOAT16: 16,
+  FLOAT8E4M3FN: 17,
+} as const;
 export type ElementType = (typeof ELEMENT)[keyof typeof ELEMENT];
 
 /** AttributeProto.AttributeType */

@@ -85,6 +85,7 @@ function toRuntime({ data, dims }: HostTensor): ort.Tensor {
   if (data instanceof Float32Array) return new ort.Tensor('float32', data, [...dims]);
   if (data instanceof Float64Array) return new ort.Tensor('float64', data, [...dims]);
   if (data instanceof BigInt64Array) return new ort.Tensor('int64', data, [...dims]);
+  if (data instanceof Uint8Array) return new ort.Tensor('uint8', data, [...dims]);
   return new ort.Tensor('uint16', data, [...dims]);
 }
 

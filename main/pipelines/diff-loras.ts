@@ -1,10 +1,9 @@
 import { I2lError } from '../contract/errors.ts';
 import type { DiffJob, JobResult } from '../contract/job.ts';
-import type { HostTensor } from '../contract/tensor.ts';
 import { openLora, type LoraModule } from '../lora/read-lora.ts';
-import { productName, productStages, type Side } from '../networks/lora-factors.ts';
-import { prepare, type PipelineContext } from './context.ts';
-import { startAlgebra } from './write-factors.ts';
+import type { InnerProducts, Tasks } from '../networks/lora-tasks.ts';
+import type { PipelineContext } from './context.ts';
+import { LoraAlgebra, type LoraPass } from './lora-algebra.ts';
 
 type Comparison = NonNullable<JobResult['comparison']>[number];
 
@@ -16,25 +15,24 @@ export async function diffLoras(context: PipelineContext, job: DiffJob): Promise
     const other = others.get(module.path);
     return other ? [checked(module, other)] : [];
   });
-  const products = new Map<string, number>();
-  const network = prepare('diff', productStages(pairs), true);
-  const runner = startAlgebra(context, job, network);
+  const pass: LoraPass<'compare'> = { kind: 'compare', tasks: pairs };
+  const algebra = new LoraAlgebra(context, job, [pass]);
   try {
-    const sink = (name: string, { data }: HostTensor): void => void products.set(name, Number(data[0]));
-    if (pairs.length > 0) await runner.run(network, { load: () => ({}), sink });
+    const products = new Map<string, InnerProducts>();
+    await algebra.run(pass, (result, at) => void products.set(pairs[at]?.first.path ?? '', result));
     const known = new Set(a.modules.map(({ path }) => path));
     const comparison = [
-      ...a.modules.map(({ path }) => (others.has(path) ? compare(path, products) : only(path, 'a'))),
-      ...b.modules.filter(({ path }) => !known.has(path)).map(({ path }) => only(path, 'b')),
+      ...a.modules.map(({ path }) => compare(path, products.get(path))),
+      ...b.modules.filter(({ path }) => !known.has(path)).map(({ path }) => ({ module: path, only: 'b' as const })),
     ];
-    return { type: 'done', modules: pairs.length, comparison, ...runner.summary() };
+    return { type: 'done', modules: pairs.length, comparison, ...algebra.summary() };
   } finally {
-    await runner.close();
+    await algebra.close();
   }
 }
 
-function checked(one: LoraModule, other: LoraModule): readonly [LoraModule, LoraModule] {
-  if (one.in === other.in && one.out === other.out) return [one, other];
+function checked(one: LoraModule, other: LoraModule): Tasks['compare'] {
+  if (one.in === other.in && one.out === other.out) return { first: one, second: other };
   const sizes = `${one.out} x ${one.in} and ${other.out} x ${other.in}`;
   throw new I2lError(
     'LORA_MISMATCH',
@@ -46,20 +44,15 @@ function checked(one: LoraModule, other: LoraModule): readonly [LoraModule, Lora
   );
 }
 
-function only(module: string, side: 'a' | 'b'): Comparison {
-  return { module, only: side };
-}
-
 /** Inner products in double precision: a relative error below about 1e-8 is their rounding and shown as 0. */
-function compare(module: string, products: ReadonlyMap<string, number>): Comparison {
-  const product = (side: Side): number => products.get(productName(module, side)) ?? Number.NaN;
-  const [aa, bb, ab] = [product('aa'), product('bb'), product('ab')];
-  const difference = aa + bb - 2 * ab;
-  const negligible = difference <= 4e-16 * (aa + bb);
-  const relativeError = negligible ? 0 : Math.sqrt(difference / aa);
+function compare(module: string, products: InnerProducts | undefined): Comparison {
+  if (!products) return { module, only: 'a' };
+  const { ff, ss, fs } = products;
+  const difference = ff + ss - 2 * fs;
+  const relativeError = difference <= 4e-16 * (ff + ss) ? 0 : Math.sqrt(difference / ff);
   return {
     module,
-    ...(aa > 0 ? { relativeError } : {}),
-    ...(aa > 0 && bb > 0 ? { cosine: Math.min(1, Math.max(-1, ab / Math.sqrt(aa * bb))) } : {}),
+    ...(ff > 0 ? { relativeError } : {}),
+    ...(ff > 0 && ss > 0 ? { cosine: Math.min(1, Math.max(-1, fs / Math.sqrt(ff * ss))) } : {}),
   };
 }

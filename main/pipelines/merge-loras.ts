@@ -3,8 +3,9 @@ import type { JobResult, MergeJob } from '../contract/job.ts';
 import { renewedMetadata } from '../lora/metadata.ts';
 import { openLora, type Lora } from '../lora/read-lora.ts';
 import { STORED_DTYPE, type RankedModule } from '../lora/write-lora.ts';
-import { mergeStages, type Part } from '../networks/lora-factors.ts';
-import { prepare, type PipelineContext } from './context.ts';
+import type { Part } from '../networks/lora-factors.ts';
+import type { PipelineContext } from './context.ts';
+import { LoraAlgebra, type LoraPass } from './lora-algebra.ts';
 import { writeFactors } from './write-factors.ts';
 
 /**
@@ -22,8 +23,14 @@ export async function mergeLoras(context: PipelineContext, job: MergeJob): Promi
       loras.map(({ file }, i) => ({ hash: file.metadata['sshs_model_hash'] ?? '', strength: job.inputs[i]?.strength })),
     ),
   };
-  const stages = prepare('merge', mergeStages(parts, STORED_DTYPE[job.dtype]), true);
-  return writeFactors(context, job, { modules, metadata, stages });
+  const tasks = [...parts].map(([path, own]) => ({ path, parts: own, dtype: STORED_DTYPE[job.dtype] }));
+  const pass: LoraPass<'merge'> = { kind: 'merge', tasks };
+  const algebra = new LoraAlgebra(context, job, [pass]);
+  try {
+    return await writeFactors(algebra, job, { modules, metadata, pass });
+  } finally {
+    await algebra.close();
+  }
 }
 
 /** In the order of the first LoRA, then what the next ones add. A strength of zero leaves the ranks out. */

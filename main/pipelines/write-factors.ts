@@ -1,35 +1,39 @@
-import type { DiffJob, JobResult, MergeJob, ResetRankJob, SpectrumJob } from '../contract/job.ts';
+import type { JobResult, MergeJob, ResetRankJob } from '../contract/job.ts';
 import type { Metadata } from '../lora/metadata.ts';
-import type { RankedModule } from '../lora/write-lora.ts';
-import { NetworkRunner, threadsOf, type PipelineContext, type PreparedNetwork } from './context.ts';
-import { streamLora } from './stream-lora.ts';
+import { LoraWriter, type RankedModule } from '../lora/write-lora.ts';
+import type { Results } from '../networks/lora-tasks.ts';
+import type { LoraAlgebra, LoraPass } from './lora-algebra.ts';
 
-type AlgebraJob = SpectrumJob | ResetRankJob | MergeJob | DiffJob;
+/** The kinds of tasks that make factors. */
+type Making = 'reset' | 'cut' | 'merge';
 
-/** A runner for LoRA algebra: double precision on the CPU, all as one batch. */
-export function startAlgebra(context: PipelineContext, job: AlgebraJob, network: PreparedNetwork): NetworkRunner {
-  return new NetworkRunner(context, { device: 'cpu', threads: threadsOf(job.threads) }, [{ network, images: 1 }], job.memory);
-}
-
-export interface NewLora {
+export interface NewLora<K extends Making> {
   readonly modules: readonly RankedModule[];
   readonly metadata: Metadata;
-  /** Emits each module's new factors, in the order of `modules`. */
-  readonly stages: PreparedNetwork;
+  /** A task for each of `modules`. */
+  readonly pass: LoraPass<K>;
+  readonly onFactors?: (factors: Results[K]) => void;
 }
 
-/** Runs stages that make factors and writes them as they come; the file appears when it is whole. */
-export async function writeFactors(
-  context: PipelineContext,
-  job: ResetRankJob | MergeJob,
-  { modules, metadata, stages }: NewLora,
+/** Performs tasks that make factors and writes these as they come; the file appears when it is whole. */
+export async function writeFactors<K extends Making>(
+  algebra: LoraAlgebra,
+  { output, dtype, keyForm }: ResetRankJob | MergeJob,
+  { modules, metadata, pass, onFactors }: NewLora<K>,
 ): Promise<JobResult> {
-  const runner = startAlgebra(context, job, stages);
+  const writer = new LoraWriter(output, { modules, dtype, keyForm }, metadata);
   try {
-    const { output, dtype, keyForm } = job;
-    const outcome = await streamLora(runner, stages, () => ({}), { output, dtype, keyForm, modules, metadata });
-    return { type: 'done', ...outcome, ...runner.summary() };
-  } finally {
-    await runner.close();
+    await algebra.run(pass, (factors, at) => {
+      const { path } = modules[at] as RankedModule;
+      writer.write(path, 'A', factors.a);
+      writer.write(path, 'B', factors.b);
+      onFactors?.(factors);
+    });
+    const tensorHash = writer.finish();
+    const rank = Math.max(...modules.map((module) => module.rank));
+    return { type: 'done', output, bytes: writer.bytes, rank, modules: modules.length, tensorHash, ...algebra.summary() };
+  } catch (error) {
+    writer.abort();
+    throw error;
   }
 }

@@ -1,9 +1,24 @@
-import type { Dtype, TensorRange } from '../contract/tensor.ts';
-import { readTensorBytes } from './safetensors.ts';
+import type { Dtype, HostTensor, TensorRange } from '../contract/tensor.ts';
+import { readTensorBytes, valuesIn } from './safetensors.ts';
 
 /** Reads a tensor's values as f32; for small tensors: embeddings, factors of a LoRA. */
 export function readValues(range: TensorRange): Float32Array {
   return toFloat32(readTensorBytes(range), range.dtype);
+}
+
+/** A tensor as the file has it: f32, or the bits of a narrower type. */
+export function readBits(range: TensorRange): HostTensor {
+  const bytes = readTensorBytes(range); // A pooled Buffer starts at a multiple of 8.
+  const place = [bytes.buffer, bytes.byteOffset, valuesIn(range)] as const;
+  switch (range.dtype) {
+    case 'F32':
+      return { data: new Float32Array(...place), dims: range.shape };
+    case 'BF16':
+    case 'F16':
+      return { data: new Uint16Array(...place), dims: range.shape };
+    case 'F8_E4M3':
+      return { data: new Uint8Array(...place), dims: range.shape };
+  }
 }
 
 /** Raw little-endian values to f32; every value of the narrower types is exact in it. */
