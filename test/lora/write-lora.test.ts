@@ -33,7 +33,7 @@ describe.each(LORA_DTYPES)('%s values', (dtype) => {
       expect(existsSync(path)).toBe(false);
     }
   };
-  const values = fc.array(fc.constantFrom(...BITS[dtype].fine), { minLength: 1, maxLength: 9 });
+  const values = fc.array(fc.constantFrom<number[]>(...BITS[dtype].fine), { minLength: 1, maxLength: 9 });
   const from = fc.integer({ min: 0, max: 3 });
 
   test('of any finite kind are taken', () => {
@@ -45,7 +45,7 @@ describe.each(LORA_DTYPES)('%s values', (dtype) => {
 
   test('one that is not finite is found wherever it is', () => {
     fc.assert(
-      fc.property(values, from, fc.constantFrom(...BITS[dtype].bad), fc.nat(), (fine, at, bad, place) => {
+      fc.property(values, from, fc.constantFrom<number[]>(...BITS[dtype].bad), fc.nat(), (fine, at, bad, place) => {
         const mixed = fine.with(place % fine.length, bad);
         expect(() => write(mixed, at)).toThrow(expect.objectContaining({ code: 'NOT_FINITE' }) as Error);
       }),
