@@ -5,6 +5,8 @@ import { batch } from './cli/batch-command.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
 import { comfyui, exportFile } from './cli/export-command.ts';
 import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
+import { JOB_ACTIONS, type JobAction } from './cli/job-actions.ts';
+import type { ListJobsOptions } from './cli/jobs-commands.ts';
 import type { ServeCommandOptions } from './cli/serve-command.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
 import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
@@ -169,6 +171,31 @@ shown(program.command('comfyui'))
   .action((folders: string[], options: Parameters<typeof comfyui>[2] & ReportOptions) =>
     act(options, (context) => comfyui(context, folders, options)),
   );
+
+const jobs = program.command('jobs').description('the queue that the app and the server run');
+
+shown(jobs.command('ls'))
+  .description('list jobs, in the order in which they run; ended ones behind')
+  .option('--state <names>', 'only those in these states', parseList)
+  .action((options: ListJobsOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/jobs-commands.ts')).listJobs(context, options)),
+  );
+
+shown(jobs.command('show'))
+  .description('one job, with its error and its log')
+  .argument('<id>', 'its number', parseCount)
+  .action((id: number, options: ReportOptions) =>
+    act(options, async (context) => (await import('./cli/jobs-commands.ts')).showJob(context, id)),
+  );
+
+for (const [action, description] of Object.entries(JOB_ACTIONS)) {
+  shown(jobs.command(action))
+    .description(description)
+    .argument('<id...>', 'numbers of jobs', (text, ids: number[] = []) => [...ids, parseCount(text)])
+    .action((ids: number[], options: ReportOptions) =>
+      act(options, async (context) => (await import('./cli/jobs-commands.ts')).changeJobs(context, action as JobAction, ids)),
+    );
+}
 
 shown(program.command('serve'))
   .description('the app in a browser, of this machine or of another')
