@@ -40,6 +40,8 @@ export class LoraAlgebra {
   readonly #context: PipelineContext;
   readonly #workers: Workers;
   readonly #total: { readonly tasks: number; readonly bytes: number };
+  /** Bytes read, by pass. */
+  readonly #work: readonly { readonly step: Kind; done: number; readonly total: number }[];
   readonly #started = performance.now();
   #done = { tasks: 0, bytes: 0 };
   #told = 0;
@@ -49,12 +51,12 @@ export class LoraAlgebra {
     const peak = peakOf(passes);
     const smallest = ENGINE_BASELINE_BYTES + peak.bytes;
     if (smallest > job.memory) throw memoryRefusal(peak.step, peak.module, smallest, job.memory);
-    const sent = passes.flatMap(sentTasks);
-    const bytes = sent.reduce((sum, task) => sum + taskBytes(task), 0);
+    this.#work = passes.map((pass) => ({ step: pass.kind, done: 0, total: bytesOf(pass) }));
+    const bytes = this.#work.reduce((sum, { total }) => sum + total, 0);
     const fits = Math.floor((job.memory - ENGINE_BASELINE_BYTES) / (THREAD_BYTES + AHEAD * peak.bytes));
     this.#context = context;
     this.#workers = startWorkers(Math.min(threadsOf(job.threads), fits, Math.floor(bytes / BYTES_PER_THREAD)));
-    this.#total = { tasks: sent.length, bytes };
+    this.#total = { tasks: passes.reduce((sum, { tasks }) => sum + tasks.length, 0), bytes };
   }
 
   /**
@@ -94,7 +96,10 @@ export class LoraAlgebra {
   }
 
   #tell(sent: SentTask): void {
-    this.#done = { tasks: this.#done.tasks + 1, bytes: this.#done.bytes + taskBytes(sent) };
+    const read = taskBytes(sent);
+    this.#done = { tasks: this.#done.tasks + 1, bytes: this.#done.bytes + read };
+    const own = this.#work.find(({ step }) => step === sent.kind);
+    if (own) own.done += read;
     const { tasks, bytes: bytesDone } = this.#done;
     const elapsed = performance.now() - this.#started;
     if (elapsed - this.#told < TOLD_EVERY_MS && tasks < this.#total.tasks) return;
@@ -110,6 +115,8 @@ export class LoraAlgebra {
       bytesPerSecond: (1000 * bytesDone) / Math.max(elapsed, 1),
       images: 1,
       etaSeconds: (elapsed / 1000 / bytesDone) * (this.#total.bytes - bytesDone),
+      device: 'cpu',
+      work: this.#work.map((pass) => ({ ...pass })),
     });
   }
 }
@@ -158,6 +165,10 @@ function peakOf(passes: readonly LoraPass[]): Peak {
     }
   }
   return worst;
+}
+
+function bytesOf(pass: LoraPass): number {
+  return sentTasks(pass).reduce((sum, sent) => sum + taskBytes(sent), 0);
 }
 
 function sentTasks<K extends Kind>({ kind, tasks }: LoraPass<K>): SentTask<K>[] {
