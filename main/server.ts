@@ -122,7 +122,7 @@ async function route(message: IncomingMessage, signal: AbortSignal, { gate, site
   const request = requestOf(message, signal);
   const { pathname } = new URL(request.url);
   if (pathname === SIGN_IN_PATH && request.method === 'POST') return signIn(request, sessions, gate);
-  if (pathname === SIGN_IN_PATH || isPrivate(pathname)) {
+  if (pathname === SIGN_IN_PATH || isPrivate(request)) {
     const stranger = gate.refuseStranger(message);
     if (stranger) return errorAnswer(stranger.error, stranger.status);
   }

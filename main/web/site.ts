@@ -10,8 +10,10 @@ export interface SiteParts {
   readonly assets: Assets;
 }
 
-/** Whether only the user may have what is at an address: all but the interface itself. */
-export function isPrivate(path: string): boolean {
+/** Whether only the user may have what is at an address: all but the interface itself. @throws I2lError BAD_ARGUMENT */
+export function isPrivate(request: Request): boolean {
+  // As it is answered: an address may be written with %6D for m.
+  const path = pathOf(request);
   return path.startsWith('/media/') || path === '/uploads';
 }
 
