@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly store: JobStore;
   readonly clock: Clock;
   readonly onProgress: (run: ActiveRun) => void;
+  /** A step is finished: it is no suspect any more. */
+  readonly onStep: (run: ActiveRun) => void;
   readonly onLog: (run: ActiveRun, text: string) => void;
 }
 
@@ -23,6 +25,8 @@ export interface RunOptions {
 export class ActiveRun {
   readonly id: number;
   readonly lane: JobRow['lane'];
+  /** How often in a row the process died under this job before. */
+  crashes: number;
   readonly #options: RunOptions;
   readonly #stop = new AbortController();
   readonly #meter: RunProgress;
@@ -34,6 +38,7 @@ export class ActiveRun {
   constructor(row: JobRow, options: RunOptions) {
     this.id = row.id;
     this.lane = row.lane;
+    this.crashes = row.crashes;
     this.#options = options;
     this.#meter = new RunProgress(options.store.rates());
     this.#before = row.runSeconds;
@@ -99,6 +104,8 @@ export class ActiveRun {
           store.putStep(this.id, { key, value: asJson(value) });
           store.update(this.id, { ...this.change, crashes: 0 });
         });
+        this.crashes = 0;
+        this.#options.onStep(this);
       },
     };
   }

@@ -245,9 +245,21 @@ export class JobQueue {
   #catchUp(): void {
     this.#guard(() => {
       for (const [run, outcome] of this.#outcomes) this.#settle(run, outcome);
-      if (!this.#open || this.#store.paused()) return;
+      if (!this.#open || this.#store.paused() || this.#isLastTry()) return;
       for (const lane of LANES) this.#fill(lane);
     });
+  }
+
+  /**
+   * A job that would be failed for another crash runs alone, before all others: so that none is failed for
+   * what another did. Once it has finished a step they run beside it.
+   */
+  #isLastTry(): boolean {
+    const { crashLimit } = this.#recovery;
+    if ([...this.#active.values()].some(({ crashes }) => crashes > 0 && crashes >= crashLimit - 1)) return true;
+    const row = this.#store.nextCrashed(crashLimit - 1);
+    if (row && this.#active.size === 0) this.#begin(row);
+    return row !== undefined;
   }
 
   #guard(write: () => void): void {
@@ -274,6 +286,7 @@ export class JobQueue {
       store: this.#store,
       clock: this.#clock,
       onProgress: (of) => this.#onProgress(of),
+      onStep: () => this.#catchUp(),
       onLog: ({ id }, text) => this.#guard(() => this.#store.appendLog(id, { at: this.#clock.now(), text })),
     });
     this.#store.update(row.id, changeOn(row, 'start', 'running', this.#clock));

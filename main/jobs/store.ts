@@ -69,6 +69,8 @@ export interface JobStore {
   list(filter?: JobFilter): JobRow[];
   /** The first waiting job of a lane. */
   next(lane: Lane): JobRow | undefined;
+  /** The first waiting job of any lane under which the process died at least so often in a row. */
+  nextCrashed(crashes: number): JobRow | undefined;
   /** A position behind all others. */
   lastPosition(): number;
   update(id: number, change: JobChange): void;

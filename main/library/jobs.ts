@@ -44,6 +44,11 @@ export class LibraryJobs implements JobStore {
     return row === undefined ? undefined : rowOf(row);
   }
 
+  nextCrashed(crashes: number): JobRow | undefined {
+    const row = this.#database.get(NEXT_CRASHED, [crashes]);
+    return row === undefined ? undefined : rowOf(row);
+  }
+
   lastPosition(): number {
     return this.#database.get<{ last: number }>(`SELECT ${LAST_POSITION} AS last`)?.last ?? 1;
   }
@@ -127,6 +132,9 @@ const ENDED = `${FILTER} ORDER BY id DESC LIMIT :limit OFFSET :offset`;
 const REMOVE_ALL = 'DELETE FROM jobs WHERE state IN (SELECT value FROM json_each(?)) RETURNING id';
 
 const NEXT = `SELECT * FROM jobs WHERE state = 'waiting' AND lane = ? ORDER BY priority DESC, position, id LIMIT 1`;
+
+const NEXT_CRASHED = `
+  SELECT * FROM jobs WHERE state = 'waiting' AND crashes > 0 AND crashes >= ? ORDER BY priority DESC, position, id LIMIT 1`;
 
 const PUT_STEP = `
   INSERT INTO job_steps (job_id, key, value) VALUES (?, ?, ?)

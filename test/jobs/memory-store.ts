@@ -71,6 +71,10 @@ export class MemoryStore implements JobStore {
     return this.list({ states: ['waiting'] }).find((job) => job.lane === lane);
   }
 
+  nextCrashed(crashes: number): JobRow | undefined {
+    return this.list({ states: ['waiting'] }).find((job) => job.crashes >= crashes && job.crashes > 0);
+  }
+
   lastPosition(): number {
     return Math.max(0, ...[...this.#content.jobs.values()].map(({ position }) => position)) + 1;
   }

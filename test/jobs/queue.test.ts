@@ -270,6 +270,23 @@ describe('after a crash', () => {
     expect(open({ store }).state(id)).toBe('running');
   });
 
+  test('none is failed for what another did: for its last try a job runs alone, and beside others once a step is done', async () => {
+    const { store, add } = open();
+    const [a, b] = [add('export'), add('create')] as const;
+    open({ store });
+    const { bench, state, add: addLater } = open({ store });
+    const later = addLater('export', 9);
+    await calm();
+    expect([...bench.runs.keys()]).toEqual([a]);
+    bench.of(a).fail(new Error('no crash'));
+    await calm();
+    expect([...bench.runs.keys()]).toEqual([b]);
+    expect(state(later)).toBe('waiting');
+    bench.of(b).context.journal.finish('a step', null);
+    await calm();
+    expect([...bench.runs.keys()]).toEqual([b, later]);
+  });
+
   test('a finished step breaks the row: a long job outlives any number of power cuts', async () => {
     const store = new MemoryStore();
     const id = open({ store }).add();

@@ -82,6 +82,18 @@ export function testStore(make: () => JobStore): void {
     expect(store.next('download')).toBeUndefined();
   });
 
+  test('the first that waits after so many crashes, in any lane', () => {
+    const store = make();
+    for (const [i, crashes] of [0, 1, 2, 2, 3].entries()) {
+      const { id } = store.insert(job({ lane: i % 2 ? 'light' : 'engine', priority: i }));
+      store.update(id, { crashes });
+    }
+    store.update(5, { state: 'paused' });
+    expect([0, 1, 2, 3].map((crashes) => store.nextCrashed(crashes)?.id)).toEqual([4, 4, 4, undefined]);
+    store.update(4, { crashes: 0 });
+    expect([0, 2].map((crashes) => store.nextCrashed(crashes)?.id)).toEqual([3, 3]);
+  });
+
   test('steps keep their order and their values; a step of the same key is replaced', () => {
     const store = make();
     const { id } = store.insert(job());

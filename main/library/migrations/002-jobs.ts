@@ -27,6 +27,7 @@ const JOBS = `
     run_seconds REAL NOT NULL
   ) STRICT;
   CREATE INDEX jobs_waiting ON jobs (lane, priority DESC, position, id) WHERE state = 'waiting';
+  CREATE INDEX jobs_crashed ON jobs (crashes) WHERE state = 'waiting' AND crashes > 0;
   CREATE INDEX jobs_by_state ON jobs (state, id);
   CREATE INDEX jobs_by_position ON jobs (position);
 
