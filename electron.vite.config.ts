@@ -12,6 +12,7 @@ export default defineConfig({
   renderer: {
     root: 'renderer',
     plugins: [svelte()],
-    build: { minify: true, rolldownOptions: { input: { index: 'renderer/index.html' } } },
+    // The content security policy allows no data: addresses.
+    build: { minify: true, assetsInlineLimit: 0, rolldownOptions: { input: { index: 'renderer/index.html' } } },
   },
 });

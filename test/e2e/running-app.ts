@@ -1,0 +1,72 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** `i2l serve` over a data folder of its own, with the demo's models as the user's. */
+export interface RunningApp {
+  /** E.g. http://127.0.0.1:41234 */
+  readonly url: string;
+  /** Signs a browser in, as often as it is opened. */
+  readonly link: string;
+  readonly home: string;
+  readonly models: string;
+  /** Of the server's process. */
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+const TOKEN = 'only-for-end-to-end-tests';
+
+/** A data folder with the demo's models; remove it after. */
+export async function makeHome(): Promise<string> {
+  const home = mkdtempSync(join(tmpdir(), 'i2l-e2e-'));
+  mkdirSync(home, { recursive: true });
+  writeFileSync(join(home, 'settings.json'), JSON.stringify({ device: 'cpu', language: 'en' }));
+  const make = `import { makeDemoModels } from './main/pipelines/demo-models.ts'; makeDemoModels(process.argv[1], () => undefined);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', make, join(home, 'models')], { cwd: root, stdio: 'inherit' });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`The demo's models could not be made (${code}).`);
+  return home;
+}
+
+/** Starts the server over a data folder; may be done again after stop(), or after it was killed. */
+export async function startApp(home: string): Promise<RunningApp> {
+  if (!existsSync(join(root, 'out/renderer/index.html'))) throw new Error('The interface is not built: npm run build comes first.');
+  const child = spawn(process.execPath, ['main/cli.ts', 'serve', '--token', TOKEN, '--json'], {
+    cwd: root,
+    env: { ...process.env, I2L_HOME: home },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [link] = await linksOf(child);
+  if (link === undefined || child.pid === undefined) throw new Error('The server said nothing of where it is.');
+  return { url: new URL(link).origin, link, home, models: join(home, 'models'), pid: child.pid, stop: () => stop(child) };
+}
+
+async function linksOf(child: ChildProcess): Promise<string[]> {
+  if (!child.stdout) return [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const event = JSON.parse(line) as { type: string; links?: string[]; error?: { message: string } };
+    if (event.error) throw new Error(event.error.message);
+    if (event.type === 'serving') {
+      child.stdout.resume();
+      return event.links ?? [];
+    }
+  }
+  return [];
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGTERM');
+  await once(child, 'exit');
+}
+
+export function removeHome(home: string): void {
+  rmSync(home, { recursive: true, force: true });
+}
