@@ -45,3 +45,69 @@ export const foundModelSchema = z.object({
   synthetic: z.boolean(),
 });
 export type FoundModel = z.infer<typeof foundModelSchema>;
+
+/** Of everything that is being downloaded together. */
+export const pullProgressSchema = z.object({
+  type: z.literal('download'),
+  /** Catalogue id. */
+  model: z.string(),
+  /** Within its repository. */
+  file: z.string(),
+  hub: hubNameSchema,
+  endpoint: z.string(),
+  bytes: z.number(),
+  total: z.number(),
+  fileBytes: z.number(),
+  fileTotal: z.number(),
+  filesDone: z.int(),
+  filesTotal: z.int(),
+  bytesPerSecond: z.number(),
+  connections: z.int(),
+  /** Absent while nothing comes. */
+  etaSeconds: z.number().optional(),
+});
+export type PullProgress = z.infer<typeof pullProgressSchema>;
+
+export const verifyProgressSchema = z.object({ type: z.literal('verify'), path: z.string(), bytes: z.number(), total: z.number() });
+export type VerifyProgress = z.infer<typeof verifyProgressSchema>;
+
+export const verifiedFileSchema = z.object({
+  path: z.string(),
+  model: z.string(),
+  /** unknown: nobody says what it has to be. */
+  state: z.enum(['good', 'damaged', 'missing', 'unknown']),
+  bytes: z.number(),
+  /** Of a file that the app downloaded: how much of it would have to come again. */
+  damagedBlocks: z.int(),
+});
+export type VerifiedFile = z.infer<typeof verifiedFileSchema>;
+
+export const licenceSchema = z.object({
+  id: z.string(),
+  title: z.string(),
+  url: z.string(),
+  /** Whoever downloads has to agree to it first. */
+  mustAccept: z.boolean(),
+});
+
+/** A published model, and what of it is on this machine. */
+export const modelViewSchema = z.object({
+  id: z.string(),
+  title: z.string(),
+  network: z.string(),
+  /** Its repository on each hub. */
+  hubs: z.object({ huggingface: z.string(), modelscope: z.string() }),
+  licence: licenceSchema,
+  /** Experts that need it, as TARGET/EXPERT. */
+  neededBy: z.array(z.string()),
+  /** Of its tensors, at two bytes a value; absent where it is not known. */
+  bytes: z.number().optional(),
+  /** partial: a download of it was stopped. */
+  state: z.enum(['here', 'partial', 'missing']),
+  /** The one that a job takes. */
+  found: foundModelSchema.optional(),
+  /** By this app, so that it may be removed. */
+  isDownloaded: z.boolean(),
+  partialBytes: z.number(),
+});
+export type ModelView = z.infer<typeof modelViewSchema>;
