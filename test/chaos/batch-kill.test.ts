@@ -11,7 +11,7 @@ import { makeSlowJob, type SlowJob } from './slow-job.ts';
 
 /**
  * A batch and an export, killed with all their processes at random moments and started again: what is there is
- * whole, nothing is done twice, nothing is left over. I2L_KILLS sets how often; npm run test:chaos does it 200 times.
+ * whole, nothing is done twice, nothing is left over. I2L_KILLS sets how often; npm run test:chaos does it 100 times.
  */
 const KILLS = Number(process.env['I2L_KILLS'] ?? 4);
 const SEED = 41;

@@ -12,7 +12,7 @@ import { partsIn, until } from './processes.ts';
 /**
  * A real queue over a real library.db in a real process, killed at random moments and started again: the
  * database is sound, no job and no step is lost, and none is done twice. I2L_KILLS sets how often; npm run
- * test:chaos does it 200 times.
+ * test:chaos does it 100 times.
  */
 const KILLS = Number(process.env['I2L_KILLS'] ?? 25);
 const SEED = Number(process.env['I2L_SEED'] ?? 7);
