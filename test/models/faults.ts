@@ -115,6 +115,7 @@ export const FAULTS: readonly FaultCase[] = [
   { what: '503 with Retry-After', fault: () => storage(2, status(503, { 'retry-after': '0' })) },
   { what: '500, three times', fault: () => storage(3, status(500)) },
   { what: '500, always', fault: () => storage(always, status(500)), fails: 'HUB_RESPONSE' },
+  { what: '500 from some byte on', fault: () => storage(always, (e) => (e.range!.end > 800_000 ? status(500)(e) : sendFile(e.response, e.file!, e.range, '"x"'))), fails: 'HUB_RESPONSE', keeps: true },
   { what: '502 in half of all answers', fault: () => { let n = 0; return storage(always, (e) => (n++ % 2 ? status(502)(e) : sendFile(e.response, e.file!, e.range, '"x"'))); } },
   { what: 'takes one connection only', fault: () => { let open = 0; return storage(always, (e) => { if (open > 0) return status(503)(e); open++; e.response.on('close', () => open--); sendFile(e.response, e.file!, e.range, '"x"'); }); } },
   { what: 'the wrong range, once', fault: () => storage(1, withHeaders(({ range, file }) => ({ 'content-range': `bytes ${range.start + 1}-${range.end}/${file!.content.size}` }))) },

@@ -41,7 +41,9 @@ export async function fetchBlocks(transfer: Transfer): Promise<void> {
 class FailuresInARow {
   readonly #transfer: Transfer;
   #count = 0;
-  #bytesBefore = 0;
+  /** Failures since any connection finished a block. */
+  #stuck = 0;
+  #bytesBefore = -1;
 
   constructor(transfer: Transfer) {
     this.#transfer = transfer;
@@ -54,10 +56,11 @@ class FailuresInARow {
   /** @throws I2lError the failure itself, where waiting is no use */
   async waitOrThrow(error: I2lError): Promise<void> {
     const { pool, retry, signal } = this.#transfer;
-    if (this.#count++ === 0) this.#bytesBefore = pool.bytesDone;
-    const isStuck = this.#count >= retry.attempts && pool.bytesDone === this.#bytesBefore;
+    this.#count++;
+    this.#stuck = pool.bytesDone === this.#bytesBefore ? this.#stuck + 1 : 1;
+    this.#bytesBefore = pool.bytesDone;
     const wait = waitAfter(error, this.#count, retry);
-    if (!isTransient(error) || isStuck || wait > retry.longestAskedMs) throw error;
+    if (!isTransient(error) || this.#stuck >= retry.attempts || wait > retry.longestAskedMs) throw error;
     // The server's word is for all of us.
     if (error.code === 'RATE_LIMITED') this.#transfer.quietUntil = Math.max(this.#transfer.quietUntil, performance.now() + wait);
     else await pause(wait, signal);
