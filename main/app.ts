@@ -3,6 +3,7 @@ import type { ApiContext } from './handlers/api.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { Database } from './library/database.ts';
 import { LibraryJobs } from './library/jobs.ts';
+import { allRunners } from './runners/all.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
 
 export interface AppOptions {
@@ -29,7 +30,7 @@ export async function openApp({ dataFolder, name }: AppOptions): Promise<App> {
   const database = await Database.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
-    const queue = new JobQueue({ store: new LibraryJobs(database), runners: [] });
+    const queue = new JobQueue({ store: new LibraryJobs(database), runners: allRunners() });
     queue.start();
     return {
       services: { dataFolder, settings, queue },

@@ -125,11 +125,14 @@ export class Database {
 
   /** Safe to call twice. */
   async close(): Promise<void> {
-    if (this.#sqlite.open) {
-      this.#sqlite.pragma('optimize');
+    try {
+      if (this.#sqlite.open) this.#sqlite.pragma('optimize');
+    } catch {
+      // Statistics for the planner need room on the disk; they can wait for another day.
+    } finally {
       this.#sqlite.close();
+      await this.#lock.release();
     }
-    await this.#lock.release();
   }
 
   #prepare(sql: string): Sqlite.Statement<unknown[]> {
