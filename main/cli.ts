@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
-import { parseBytes, parseCount, parseList, parseNumber, parsePort, parseThreads } from './cli/arguments.ts';
+import { parseBytes, parseCount, parseEach, parseExperts, parseList, parseNumber, parsePort, parseThreads } from './cli/arguments.ts';
 import { batch } from './cli/batch-command.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
 import { comfyui, exportFile } from './cli/export-command.ts';
@@ -53,7 +53,9 @@ const recipe = (command: Command): Command =>
   command
     .requiredOption('--models <folder>', 'folder with the downloaded models')
     .option('--target <name>', 'model that the LoRA is for', 'qwen-image')
-    .option('--experts <names>', 'experts that take part', parseList, ['style']);
+    .option('--experts <list>', 'experts that take part, each as NAME or NAME:STRENGTH', parseExperts, [
+      { name: 'style', strength: 1 },
+    ]);
 
 const making = (command: Command): Command =>
   recipe(lora(command))
@@ -64,6 +66,7 @@ making(program.command('create'))
   .description('make one LoRA from images, or from the images in a folder')
   .argument('<image...>', 'image files or folders')
   .requiredOption('-o, --output <file>', 'the LoRA to write')
+  .option('--weight <image=weight>', 'how much an image counts beside the others; may be given several times', parseEach)
   .action((images: string[], options: Parameters<typeof create>[2] & ReportOptions) =>
     act(options, (context) => create(context, images, options)),
   );
@@ -82,6 +85,7 @@ engine(program.command('encode'))
   .argument('<image...>', 'image files or folders')
   .requiredOption('--models <folder>', 'folder with the downloaded models')
   .requiredOption('-o, --output <file>', 'the embeddings to write')
+  .option('--experts <names>', 'experts that they are for', parseList, ['style'])
   .option('--skip-bad', 'leave out images that cannot be used')
   .action((images: string[], options: Parameters<typeof encode>[2] & ReportOptions) =>
     act(options, (context) => encode(context, images, options)),
@@ -90,7 +94,11 @@ engine(program.command('encode'))
 lora(program.command('decode'))
   .description('the second half of create: embeddings to a LoRA')
   .argument('<embeddings>', 'file made by encode')
-  .requiredOption('--expert <file>', "the expert's file")
+  .requiredOption(
+    '--expert <file>',
+    "an expert's file, or a static LoRA's, as FILE or FILE:STRENGTH; may be given several times",
+    parseEach,
+  )
   .requiredOption('-o, --output <file>', 'the LoRA to write')
   .action((embeddings: string, options: Parameters<typeof decode>[2] & ReportOptions) =>
     act(options, (context) => decode(context, embeddings, options)),

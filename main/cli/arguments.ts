@@ -37,7 +37,21 @@ export function parseNumber(text: string): number {
   return number;
 }
 
-/** 'style' or 'style,coarse' to names; the ones that exist in this version are checked by the job's schema. */
+/** 'style:0.8,coarse' to names and strengths; without one it is 1. Which names there are, the job's schema knows. */
+export function parseExperts(text: string): { name: string; strength: number }[] {
+  return parseList(text).map((item) => {
+    const [name = '', strength, ...more] = item.split(':');
+    if (more.length > 0) throw new InvalidArgumentError('Expected NAME or NAME:STRENGTH, separated by commas.');
+    return { name, strength: strength === undefined ? 1 : parseNumber(strength) };
+  });
+}
+
+/** For an option that may be given several times. */
+export function parseEach(text: string, previous: readonly string[] = []): string[] {
+  return [...previous, text];
+}
+
+/** 'style' or 'style,coarse' to names. */
 export function parseList(text: string): string[] {
   const names = text.split(',').map((name) => name.trim());
   if (names.some((name) => name === '')) throw new InvalidArgumentError('Expected names separated by commas.');

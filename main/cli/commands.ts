@@ -10,6 +10,8 @@ import { identify } from '../pipelines/identify.ts';
 import { planJob, type JobEstimate, type PlanJob } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
 import { collectImages } from '../pipelines/list-images.ts';
+import { weighted } from './image-weights.ts';
+import { parseInput } from './weighted-file.ts';
 import { formatBytes, formatDuration, resultWords, type Report } from './report.ts';
 
 /** Each command: its arguments as parsed, a report to speak through, a signal that interrupts it. */
@@ -28,7 +30,7 @@ export interface EngineOptions {
 export interface RecipeOptions extends EngineOptions {
   readonly models: string;
   readonly target: string;
-  readonly experts: readonly string[];
+  readonly experts: readonly { readonly name: string; readonly strength: number }[];
   readonly dtype: string;
   readonly keyForm: string;
   readonly skipBad?: boolean;
@@ -38,10 +40,12 @@ export interface RecipeOptions extends EngineOptions {
 
 export interface CreateOptions extends RecipeOptions {
   readonly output: string;
+  /** Each 'IMAGE=WEIGHT'. */
+  readonly weight?: readonly string[];
 }
 
 export async function create(context: CommandContext, paths: readonly string[], options: CreateOptions): Promise<void> {
-  const images = collectImages(paths).map((file) => ({ file, weight: 1 }));
+  const images = weighted(collectImages(paths), options.weight ?? []);
   await runAndReport(context, { ...recipeJob(options), kind: 'create', sets: [{ output: loraPath(options.output), images }] });
 }
 
@@ -55,7 +59,7 @@ export function recipeJob(options: RecipeOptions): object {
     ...engineOf(options),
     models: resolve(models),
     target,
-    experts: expertsOf(experts),
+    experts,
     dtype,
     keyForm,
     skipBad,
@@ -63,11 +67,8 @@ export function recipeJob(options: RecipeOptions): object {
   };
 }
 
-function expertsOf(names: readonly string[]): { name: string; strength: number }[] {
-  return names.map((name) => ({ name, strength: 1 }));
-}
-
-export type EncodeOptions = EngineOptions & Pick<CreateOptions, 'models' | 'output' | 'skipBad'>;
+export type EncodeOptions = EngineOptions &
+  Pick<CreateOptions, 'models' | 'output' | 'skipBad'> & { readonly experts: readonly string[] };
 
 export async function encode(context: CommandContext, paths: readonly string[], options: EncodeOptions): Promise<void> {
   await runAndReport(context, {
@@ -75,19 +76,21 @@ export async function encode(context: CommandContext, paths: readonly string[], 
     kind: 'encode',
     images: collectImages(paths),
     models: resolve(options.models),
+    experts: options.experts,
     output: loraPath(options.output),
     skipBad: options.skipBad ?? false,
   });
 }
 
-export type DecodeOptions = EngineOptions & Pick<CreateOptions, 'output' | 'dtype' | 'keyForm'> & { readonly expert: string };
+export type DecodeOptions = EngineOptions &
+  Pick<CreateOptions, 'output' | 'dtype' | 'keyForm'> & { readonly expert: readonly string[] };
 
 export async function decode(context: CommandContext, embeddings: string, options: DecodeOptions): Promise<void> {
   await runAndReport(context, {
     ...engineOf(options),
     kind: 'decode',
     embeddings: resolve(embeddings),
-    expert: resolve(options.expert),
+    experts: options.expert.map(parseInput),
     output: loraPath(options.output),
     dtype: options.dtype,
     keyForm: options.keyForm,
@@ -110,7 +113,7 @@ export async function demo(context: CommandContext, options: DemoOptions): Promi
       ...options,
       models,
       target: 'qwen-image',
-      experts: ['style'],
+      experts: [{ name: 'style', strength: 1 }],
       output: options.output ?? join(home, 'i2l-demo.safetensors'),
       dtype: 'bf16',
       keyForm: 'comfyui',
@@ -143,7 +146,6 @@ export function plan(context: CommandContext, paths: readonly string[], options:
   const job = {
     ...options,
     models: resolve(options.models),
-    experts: expertsOf(options.experts),
     images: collectImages(paths).length,
   };
   const estimate = planJob(checked(job));
@@ -193,20 +195,14 @@ export function parseJob(job: object): Job {
   const [issue] = parsed.error.issues;
   const field = String(issue?.path.at(-1) ?? 'job');
   const option = OPTION_OF[field] ?? field;
-  throw new I2lError('BAD_ARGUMENT', `${optionName(option)}: ${expectedOf(option, issue?.message ?? 'not usable')}.`, { option });
+  throw new I2lError('BAD_ARGUMENT', `${optionName(option)}: ${issue?.message ?? 'not usable'}.`, { option });
 }
 
 /** Fields that the command line calls otherwise. */
-const OPTION_OF: Readonly<Record<string, string>> = { share: 'energy', cap: 'rank' };
+const OPTION_OF: Readonly<Record<string, string>> = { share: 'energy', cap: 'rank', name: 'experts', images: 'weight' };
 
 function optionName(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-}
-
-function expectedOf(option: string, message: string): string {
-  if (option === 'experts') return 'this version knows the expert style, alone';
-  if (option === 'target') return 'this version knows the target qwen-image';
-  return message;
 }
 
 function engineOf({ memory, device, threads }: EngineOptions): EngineOptions {

@@ -8,6 +8,7 @@ import { readSpectrum } from '../pipelines/spectrum-file.ts';
 import { spectrumTable } from '../pipelines/spectrum-table.ts';
 import { loraPath, runAndReport, runEngineJob, type CommandContext, type CreateOptions, type EngineOptions } from './commands.ts';
 import { formatBytes, percent } from './report.ts';
+import { parseInput } from './weighted-file.ts';
 
 /** The commands that work on LoRA files: rank, merge, inspect, diff. */
 
@@ -82,13 +83,6 @@ export async function merge(context: CommandContext, inputs: readonly string[], 
   } finally {
     rmSync(whole, { force: true });
   }
-}
-
-/** 'style.safetensors:0.7' to its file and strength; without one it is 1. */
-export function parseInput(text: string): { file: string; strength: number } {
-  const [, file = text, strength = '1'] = /^(.*\.safetensors)(?::(-?\d+(?:\.\d+)?))?$/.exec(text) ?? [];
-  if (!file.endsWith('.safetensors')) throw badOption('inputs', `${text}: expected FILE.safetensors or FILE.safetensors:STRENGTH`);
-  return { file: resolve(file), strength: Number(strength) };
 }
 
 export function inspect({ report }: CommandContext, files: readonly string[]): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { EXPERTS, EXPERTS_OF, TARGETS, type TargetId } from './experts.ts';
 import { errorShapeSchema } from './wire-errors.ts';
 
 /**
@@ -7,7 +8,6 @@ import { errorShapeSchema } from './wire-errors.ts';
  */
 export const LORA_DTYPES = ['bf16', 'f16', 'f32'] as const;
 export const KEY_FORMS = ['comfyui', 'reference', 'diffusers', 'plain', 'kohya', 'musubi', 'onetrainer'] as const;
-export const EXPERTS = ['style'] as const;
 export const DEVICE_CHOICES = ['auto', 'cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const;
 
 const path = z.string().min(1);
@@ -38,7 +38,7 @@ export type SetJob = z.infer<typeof setJobSchema>;
 
 export const expertChoiceSchema = z.object({
   name: z.enum(EXPERTS),
-  /** What this expert's part of dW is multiplied by. */
+  /** What this expert's part of dW is multiplied by; 0 leaves it out. */
   strength: z.number(),
 });
 export type ExpertChoice = z.infer<typeof expertChoiceSchema>;
@@ -50,25 +50,43 @@ export const embeddingCacheSchema = z.object({
 });
 
 /** Many sets cost one pass over the weights. */
-export const createJobSchema = z.object({
-  kind: z.literal('create'),
-  sets: z.array(setJobSchema).min(1),
-  models: path,
-  target: z.literal('qwen-image'),
-  experts: z.array(expertChoiceSchema).length(1),
-  /** Leave refused images out instead of stopping. */
-  skipBad: z.boolean(),
-  /** Keeps embeddings between jobs, so that the same image is not encoded twice. */
-  cache: embeddingCacheSchema.optional(),
-  dtype: loraOptions.dtype,
-  keyForm: loraOptions.keyForm,
-  ...engineOptions,
-});
+export const createJobSchema = z
+  .object({
+    kind: z.literal('create'),
+    sets: z.array(setJobSchema).min(1),
+    models: path,
+    target: z.enum(TARGETS),
+    /** Each at most once; their ranks lie in the order of EXPERTS, whatever the order here. */
+    experts: z.array(expertChoiceSchema).min(1),
+    /** Leave refused images out instead of stopping. */
+    skipBad: z.boolean(),
+    /** Keeps embeddings between jobs, so that the same image is not encoded twice. */
+    cache: embeddingCacheSchema.optional(),
+    dtype: loraOptions.dtype,
+    keyForm: loraOptions.keyForm,
+    ...engineOptions,
+  })
+  .superRefine(({ target, experts }, context) => {
+    const fault = expertsFault(target, experts);
+    if (fault !== undefined) context.addIssue({ code: 'custom', path: ['experts'], message: fault });
+  });
+
+function expertsFault(target: TargetId, experts: readonly ExpertChoice[]): string | undefined {
+  const names = experts.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) return `${twice} is named twice`;
+  const other = names.find((name) => !EXPERTS_OF[target].includes(name));
+  if (other !== undefined) return `there is no ${other} expert for ${target}, only ${EXPERTS_OF[target].join(', ')}`;
+  const works = experts.some(({ name, strength }) => name !== 'bias' && strength !== 0);
+  return works ? undefined : 'an expert that reads images needs a strength other than 0';
+}
 
 export const encodeJobSchema = z.object({
   kind: z.literal('encode'),
   images: z.array(path).min(1),
   models: path,
+  /** For which experts: each reads other embeddings. */
+  experts: z.array(z.enum(EXPERTS)).min(1),
   output: path,
   skipBad: z.boolean(),
   ...engineOptions,
@@ -77,7 +95,8 @@ export const encodeJobSchema = z.object({
 export const decodeJobSchema = z.object({
   kind: z.literal('decode'),
   embeddings: path,
-  expert: path,
+  /** Files of experts and of static LoRAs; their ranks lie in this order. */
+  experts: z.array(z.object({ file: path, strength: z.number() })).min(1),
   ...loraOptions,
   ...engineOptions,
 });

@@ -9,6 +9,8 @@ import { resampleBytes, resampleFloats, type Pixels } from './resample.ts';
 export const PREPROCESSING_VERSION = 1;
 
 export const CROP_SIDE = 1024;
+/** Of the small picture that the Coarse expert's residual is made of. */
+export const LOW_CROP_SIDE = 224;
 
 /** The square that the encoders see. @returns side x side pixels */
 export function coverCrop(image: Pixels<Uint8Array>, side = CROP_SIDE): Pixels<Uint8Array> {

@@ -1,3 +1,5 @@
+import type { TargetId } from '../contract/experts.ts';
+
 /**
  * A target is the diffusion model that a LoRA is for: its modules, in the order in which the published
  * experts' checkpoints list them. Everything that is named after a target follows from these tables.
@@ -28,9 +30,6 @@ export interface ModuleShape {
   readonly in: number;
   readonly out: number;
 }
-
-export const TARGETS = ['qwen-image', 'z-image'] as const;
-export type TargetId = (typeof TARGETS)[number];
 
 /** @param hidden and @param blocks are 3072 and 60 in the published model; others are for tiny copies of it. */
 export function qwenImage(hidden = 3072, blocks = 60): Target {

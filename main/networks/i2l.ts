@@ -1,14 +1,14 @@
 /**
  * The image-to-LoRA decoder ("expert"): an image's embedding to one LoRA, a pair of two-layer linear maps
- * for every module of the target. No bias, no activation between: proj_out(proj_in(x) + residual).
- * As DiffSynth-Studio's QwenImageImage2LoRAModel and ZImageImage2LoRAModel compute it.
+ * for every module of the target. No bias, no activation between: proj_out(proj_in(x) + residual), where the
+ * residual of a block is a two-layer linear map of Qwen2.5-VL's tokens.
+ * As DiffSynth-Studio's QwenImageImage2LoRAModel and ZImageImage2LoRAModel compute it. Here is what its file
+ * holds; i2l-stages.ts computes.
  */
 import { z } from 'zod';
+import { TARGETS } from '../contract/experts.ts';
 import type { TensorRange } from '../contract/tensor.ts';
-import { qwenImage, targetBlocks, TARGETS, zImage, type Target, type TargetBlock, type TargetModule } from '../lora/targets.ts';
-import { factorName, type StoredDtype } from '../lora/write-lora.ts';
-import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
-import type { Stage } from '../offload/stage.ts';
+import { qwenImage, targetBlocks, zImage, type Target, type TargetBlock, type TargetModule } from '../lora/targets.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
 import { countBlocks, parseConfig, told, type Network } from './network.ts';
 import type { Scope } from './scope.ts';
@@ -51,17 +51,20 @@ export function expertTarget(config: I2lConfig): Target {
     : zImage(config.hidden, config.feedForward, config.blocks, config.refiners);
 }
 
-interface Decoder {
+/** Two linear maps, one after the other. */
+export interface Decoder {
   readonly projIn: TensorRange;
   readonly projOut: TensorRange;
 }
-interface ModuleWeights {
+export interface ModuleWeights {
   readonly module: TargetModule;
   readonly a: Decoder;
   readonly b: Decoder;
 }
-interface BlockWeights {
+export interface BlockWeights {
+  /** Of the checkpoint's keys, e.g. 'blocks.61'. */
   readonly key: string;
+  readonly residual: Decoder | undefined;
   readonly modules: readonly ModuleWeights[];
 }
 
@@ -75,12 +78,12 @@ function decoder(scope: Scope, { width, compress }: I2lConfig, out: number): Dec
 function block(scope: Scope, config: I2lConfig, { expertKey, modules }: TargetBlock): BlockWeights {
   const at = scope.at(expertKey);
   const { residual, compress, rank } = config;
-  if (residual) {
-    at.tensor('proj_residual.proj_in.weight', [residual.reduced, residual.width]);
-    at.tensor('proj_residual.proj_out.weight', [compress, residual.tokens * residual.reduced]);
-  }
   return {
     key: expertKey,
+    residual: residual && {
+      projIn: at.tensor('proj_residual.proj_in.weight', [residual.reduced, residual.width]),
+      projOut: at.tensor('proj_residual.proj_out.weight', [compress, residual.tokens * residual.reduced]),
+    },
     modules: modules.map((module, i) => ({
       module,
       a: decoder(at.at('layers').at(i).at('proj_a'), config, rank * module.in),
@@ -89,7 +92,8 @@ function block(scope: Scope, config: I2lConfig, { expertKey, modules }: TargetBl
   };
 }
 
-function read(scope: Scope, config: I2lConfig): readonly BlockWeights[] {
+/** The expert's weights block by block, in the order of its target's modules. */
+export function readExpert(scope: Scope, config: I2lConfig): readonly BlockWeights[] {
   return targetBlocks(expertTarget(config)).map((target) => block(scope, config, target));
 }
 
@@ -126,31 +130,5 @@ export const i2l: Network<I2lConfig> = {
   sizes,
   schema: i2lConfig,
   fromJson: (value) => told<I2lConfig>(parseConfig(json, value)),
-  read,
+  read: readExpert,
 };
-
-/**
- * One stage a module, from state `embedding` [n, width] and `factor` [n, 1] (what each image's A is
- * multiplied by) to the factors of the LoRA of all n images, concatenated along the rank dimension:
- * A [n * rank, in] and B [out, n * rank], in the type that the file stores.
- */
-export function i2lStages(scope: Scope, config: I2lConfig, dtype: StoredDtype): readonly Stage[] {
-  const { width, rank } = config;
-  const embedding = { name: 'embedding', value: (g: Graph) => g.input('embedding', [IMAGES, width]) };
-  const factor = { name: 'factor', value: (g: Graph) => g.input('factor', [IMAGES, 1]) };
-  const decode = (g: Graph, w: Decoder, x: Value): Value => g.linear(g.linear(x, w.projIn), w.projOut);
-  const stage = (blockKey: string, { module, a, b }: ModuleWeights): Stage => ({
-    id: `${blockKey} ${module.path}`,
-    takes: [embedding, factor],
-    build: (g, take) => {
-      const x = take('embedding');
-      const rows = g.reshape(g.mul(decode(g, a, x), take('factor')), [{ perImage: rank }, module.in]);
-      const perImage = g.reshape(decode(g, b, x), [IMAGES, module.out, rank]);
-      const columns = g.reshape(g.transpose(perImage, [1, 0, 2]), [module.out, { perImage: rank }]);
-      return {
-        emit: { [factorName(module.path, 'A')]: g.store(rows, dtype), [factorName(module.path, 'B')]: g.store(columns, dtype) },
-      };
-    },
-  });
-  return read(scope, config).flatMap(({ key, modules }) => modules.map((weights) => stage(key, weights)));
-}

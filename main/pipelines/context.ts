@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { EngineEvent, JobResult } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
+import type { Amount } from '../onnx/cost.ts';
 import type { Device, SessionOptions } from '../onnx/runtime.ts';
 import { runNetwork, type NetworkRun } from '../offload/executor.ts';
 import { planNetwork, type NetworkPlan } from '../offload/planner.ts';
@@ -28,10 +29,18 @@ export interface PreparedNetwork {
   readonly stages: readonly Stage[];
   readonly costs: readonly StageCost[];
   readonly wholeBatch: boolean;
+  /** Bytes that the job has in memory beside it: embeddings, images. */
+  readonly held: Amount;
 }
 
-export function prepare(name: string, stages: readonly Stage[], wholeBatch: boolean): PreparedNetwork {
-  return { name, stages, costs: stageCosts(stages), wholeBatch };
+const NOTHING: Amount = { fixed: 0, perImage: 0 };
+
+export function prepare(
+  name: string,
+  stages: readonly Stage[],
+  { wholeBatch = false, held = NOTHING }: Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held'>> = {},
+): PreparedNetwork {
+  return { name, stages, costs: stageCosts(stages), wholeBatch, held };
 }
 
 /** A network and the images that it will run over, at most. Several passes are several of its copies. */
@@ -42,8 +51,9 @@ export interface Work {
 
 /** @throws I2lError MEMORY_BUDGET */
 function planFor({ network, images }: Work, memory: number): NetworkPlan {
-  const { name, costs, wholeBatch } = network;
-  return planNetwork({ network: name, costs, images, budget: memory, baseline: ENGINE_BASELINE_BYTES, wholeBatch });
+  const { name, costs, wholeBatch, held } = network;
+  const baseline = ENGINE_BASELINE_BYTES + held.fixed + held.perImage * images;
+  return planNetwork({ network: name, costs, images, budget: memory, baseline, wholeBatch });
 }
 
 /**

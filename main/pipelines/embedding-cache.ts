@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileError, systemCode } from '../contract/errors.ts';
+import type { EmbeddingName } from '../contract/experts.ts';
 import type { CreateJob } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
 import { Checkpoint } from '../weights/checkpoint.ts';
@@ -14,6 +15,8 @@ export interface EmbeddingKey {
   readonly image: string;
   /** The encoder's weights; see weights/content-id.ts. */
   readonly encoder: string;
+  /** What it made of the image. */
+  readonly embedding: EmbeddingName;
   /** Another device rounds otherwise. */
   readonly device: string;
 }
@@ -77,8 +80,8 @@ export class EmbeddingCache {
     return removed;
   }
 
-  #place({ image, encoder, device }: EmbeddingKey): string {
-    const name = sha256Of(Buffer.from(JSON.stringify([image, encoder, device, PREPROCESSING_VERSION])));
+  #place({ image, encoder, embedding, device }: EmbeddingKey): string {
+    const name = sha256Of(Buffer.from(JSON.stringify([image, encoder, embedding, device, PREPROCESSING_VERSION])));
     return join(this.#folder, name.slice(0, 2), `${name}.safetensors`);
   }
 }

@@ -1,8 +1,10 @@
 import { I2lError } from '../contract/errors.ts';
+import type { EmbeddingName } from '../contract/experts.ts';
 import type { Device } from '../onnx/runtime.ts';
 import type { EmbeddingCache, EmbeddingKey } from './embedding-cache.ts';
+import type { EmbeddingPart } from './embeddings-file.ts';
 import type { SetImage } from './image-sets.ts';
-import type { OpenEncoder } from './models.ts';
+import type { EncoderOutput, OpenEncoder } from './open-encoders.ts';
 
 /** A job's embeddings by image and encoder: made in this job, or taken from the cache. */
 export class EmbeddingStore {
@@ -24,24 +26,29 @@ export class EmbeddingStore {
     return this.#cached;
   }
 
-  /** Looks images up in the cache. @returns those that an encoder has yet to see */
-  load(encoders: readonly OpenEncoder[], images: readonly SetImage[]): SetImage[] {
-    return images.filter(({ sha256 }) => encoders.filter((encoder) => !this.#fetch(encoder, sha256)).length > 0);
+  /** Looks images up in the cache. @returns for each encoder those that it has yet to see */
+  load(encoders: readonly OpenEncoder[], images: readonly SetImage[]): ReadonlyMap<OpenEncoder, SetImage[]> {
+    return new Map(
+      encoders.map((encoder) => {
+        const isKnown = ({ sha256 }: SetImage): boolean =>
+          encoder.outputs.filter((output) => !this.#fetch(encoder, output, sha256)).length === 0;
+        return [encoder, images.filter((image) => !isKnown(image))];
+      }),
+    );
   }
 
-  #fetch(encoder: OpenEncoder, image: string): boolean {
-    const values = this.#tryCache((cache) => cache.get(this.#keyOf(encoder, image)));
-    if (values?.length !== encoder.width) return false;
-    this.#rows.set(nameOf(encoder, image), values);
+  #fetch(encoder: OpenEncoder, { name, width }: EncoderOutput, image: string): boolean {
+    const values = this.#tryCache((cache) => cache.get(this.#keyOf(encoder, name, image)));
+    if (values?.length !== width) return false;
+    this.#rows.set(rowName(name, image), values);
     this.#cached++;
     return true;
   }
 
-  /** @param values of one image; copied */
-  add(encoder: OpenEncoder, image: string, values: Float32Array): void {
-    const own = values.slice();
-    this.#rows.set(nameOf(encoder, image), own);
-    this.#tryCache((cache) => cache.put(this.#keyOf(encoder, image), own));
+  /** @param values of one image; kept, not copied */
+  add(encoder: OpenEncoder, { name }: EncoderOutput, image: string, values: Float32Array): void {
+    this.#rows.set(rowName(name, image), values);
+    this.#tryCache((cache) => cache.put(this.#keyOf(encoder, name, image), values));
   }
 
   /** At the end of a job: brings the cache to its limit. */
@@ -59,22 +66,24 @@ export class EmbeddingStore {
     }
   }
 
-  /** One encoder's embeddings of these images: [images, width], row by row. */
-  rows(encoder: OpenEncoder, images: readonly SetImage[]): Float32Array {
-    const all = new Float32Array(images.length * encoder.width);
-    images.forEach(({ sha256, file }, i) => {
-      const row = this.#rows.get(nameOf(encoder, sha256));
-      if (!row) throw new I2lError('INTERNAL', `${file} has no embedding.`, { file });
-      all.set(row, i * encoder.width);
-    });
-    return all;
+  /** All that the encoders made of these images. */
+  parts(encoders: readonly OpenEncoder[], images: readonly SetImage[]): EmbeddingPart[] {
+    return encoders.flatMap(({ outputs }) =>
+      outputs.map(({ name, width }) => ({ name, width, rows: images.map((image) => this.#row(name, image)) })),
+    );
   }
 
-  #keyOf({ contentId }: OpenEncoder, image: string): EmbeddingKey {
-    return { image, encoder: contentId, device: this.#device };
+  #row(name: EmbeddingName, { sha256, file }: SetImage): Float32Array {
+    const row = this.#rows.get(rowName(name, sha256));
+    if (!row) throw new I2lError('INTERNAL', `${file} has no embedding.`, { file });
+    return row;
+  }
+
+  #keyOf({ contentId }: OpenEncoder, embedding: EmbeddingName, image: string): EmbeddingKey {
+    return { image, encoder: contentId, embedding, device: this.#device };
   }
 }
 
-function nameOf({ name }: OpenEncoder, image: string): string {
+function rowName(name: EmbeddingName, image: string): string {
   return `${name} ${image}`;
 }

@@ -3,21 +3,22 @@ import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
 import { Checkpoint } from '../weights/checkpoint.ts';
 import { float32Bytes, readValues } from '../weights/values.ts';
 import { writeSafetensors } from '../weights/write-safetensors.ts';
-import type { OpenEncoder } from './models.ts';
+import { EMBEDDINGS, type EmbeddingName } from '../contract/experts.ts';
+import type { ModelIdentity } from './model-identity.ts';
 import { VERSION } from './version.ts';
 
 /**
- * The file between the two halves of create: tensors image.N.siglip2 and image.N.dinov3, f32, one row
- * each. Who made them is in the metadata.
+ * The file between the two halves of create: tensors image.N.siglip2, image.N.dinov3, and for experts with a
+ * residual image.N.qwen-low and image.N.qwen-high, f32, one row each. Who made them is in the metadata.
  */
 
-export type EncoderIdentity = Pick<OpenEncoder, 'id' | 'fingerprint' | 'contentId' | 'synthetic'>;
+export type EncoderIdentity = Pick<ModelIdentity, 'id' | 'fingerprint' | 'contentId' | 'synthetic'>;
 
-/** One encoder's embeddings of all images: [images, width]. */
+/** One kind of embedding: `width` values of each image. */
 export interface EmbeddingPart {
-  readonly name: OpenEncoder['name'];
-  readonly values: Float32Array;
+  readonly name: EmbeddingName;
   readonly width: number;
+  readonly rows: readonly Float32Array[];
 }
 
 export interface Embeddings {
@@ -27,22 +28,11 @@ export interface Embeddings {
   readonly hashes: readonly string[];
 }
 
-/** What an expert reads: x = [siglip2, dinov3] for each image, row by row. */
-export function joinRows(parts: readonly EmbeddingPart[], images: number): Float32Array {
-  const width = parts.reduce((sum, part) => sum + part.width, 0);
-  const joined = new Float32Array(images * width);
-  for (let image = 0; image < images; image++) {
-    let at = image * width;
-    for (const part of parts) {
-      joined.set(rowOf(part, image), at);
-      at += part.width;
-    }
-  }
-  return joined;
-}
-
-function rowOf({ values, width }: EmbeddingPart, image: number): Float32Array {
-  return values.subarray(image * width, (image + 1) * width);
+/** @throws I2lError INTERNAL if it is not there */
+export function partNamed(parts: readonly EmbeddingPart[], name: EmbeddingName): EmbeddingPart {
+  const part = parts.find((candidate) => candidate.name === name);
+  if (!part) throw new I2lError('INTERNAL', `the embeddings ${name} were not made.`, { name });
+  return part;
 }
 
 function tensorName(image: number, encoder: string): string {
@@ -56,7 +46,7 @@ export function writeEmbeddings(path: string, { parts, encoders, hashes }: Embed
       name: tensorName(image, part.name),
       dtype: 'F32' as const,
       shape: [part.width],
-      bytes: float32Bytes(rowOf(part, image)),
+      bytes: float32Bytes(part.rows[image] as Float32Array),
     })),
   );
   writeSafetensors(path, tensors, {
@@ -77,7 +67,8 @@ export function readEmbeddings(path: string): Embeddings {
     const message = `${path}: it holds no embeddings (${tensorName(0, 'siglip2')} is missing); make it with i2l encode.`;
     throw new I2lError('MODEL_UNRECOGNISED', message, { file: path });
   }
-  const parts = (['siglip2', 'dinov3'] as const).map((name) => readPart(checkpoint, name, images));
+  const names = EMBEDDINGS.filter((name) => name === 'dinov3' || checkpoint.has(tensorName(0, name)));
+  const parts = names.map((name) => readPart(checkpoint, name, images));
   const metadata = checkpoint.files[0]?.metadata ?? {};
   const hashes = parseList(metadata['i2l.images'], (item): item is string => typeof item === 'string');
   return {
@@ -87,11 +78,10 @@ export function readEmbeddings(path: string): Embeddings {
   };
 }
 
-function readPart(checkpoint: Checkpoint, name: OpenEncoder['name'], images: number): EmbeddingPart {
+function readPart(checkpoint: Checkpoint, name: EmbeddingName, images: number): EmbeddingPart {
   const width = checkpoint.entry(tensorName(0, name))?.shape[0] ?? 0;
-  const values = new Float32Array(images * width);
-  for (let i = 0; i < images; i++) values.set(readValues(checkpoint.tensor(tensorName(i, name), [width])), i * width);
-  return { name, values, width };
+  const rows = Array.from({ length: images }, (_, image) => readValues(checkpoint.tensor(tensorName(image, name), [width])));
+  return { name, width, rows };
 }
 
 function identityOf({ id, fingerprint, contentId, synthetic }: EncoderIdentity): EncoderIdentity {

@@ -1,65 +1,89 @@
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor } from '../contract/tensor.ts';
-import { decodeImage, type DecodedImage } from '../imaging/decode.ts';
-import { coverCrop, dinoPixels, siglipPixels } from '../imaging/preprocess.ts';
+import { decodeImage } from '../imaging/decode.ts';
+import { coverCrop, CROP_SIDE, LOW_CROP_SIDE } from '../imaging/preprocess.ts';
 import type { Chunk } from '../offload/executor.ts';
 import { imagesThatFit, prepare, type NetworkRunner, type PipelineContext, type PreparedNetwork, type Work } from './context.ts';
 import type { EmbeddingStore } from './embedding-store.ts';
 import type { ImageSets, SetImage } from './image-sets.ts';
-import type { OpenEncoder } from './models.ts';
+import type { Crops, EncoderOutput, OpenEncoder } from './open-encoders.ts';
 
-/** An image ready for the encoders: pixels by the encoder's name. */
+/** An image ready for the encoders' own processors. */
 interface ReadyImage extends SetImage {
-  readonly pixels: Readonly<Record<OpenEncoder['name'], HostTensor>>;
+  readonly crops: Crops;
+}
+
+/** What one encoder does in a pass. */
+interface EncoderWork {
+  readonly encoder: OpenEncoder;
+  readonly network: PreparedNetwork;
+  readonly images: readonly SetImage[];
 }
 
 /** Images that go through the encoders together, as many as the memory allows: each pass reads all weights. */
 export interface EncodePass {
   readonly images: readonly SetImage[];
-  readonly networks: readonly PreparedNetwork[];
+  readonly works: readonly EncoderWork[];
 }
 
-export function prepareEncoder(encoder: OpenEncoder): PreparedNetwork {
-  return prepare(encoder.name, encoder.stages, false);
+/** Bytes of all that the encoders make of so many images. */
+export function embeddingBytes(encoders: readonly OpenEncoder[], images: number): number {
+  return encoders.reduce((sum, { outputs }) => outputs.reduce((bytes, { width }) => bytes + 4 * width * images, sum), 0);
 }
 
-/** Passes over all images that have no embedding yet. */
-export function planPasses(encoders: readonly OpenEncoder[], images: readonly SetImage[], memory: number): EncodePass[] {
+/** @param held bytes of the job's embeddings */
+export function prepareEncoder(encoder: OpenEncoder, held: number): PreparedNetwork {
+  return prepare(encoder.name, encoder.stages, { held: { fixed: held, perImage: CROPS_BYTES } });
+}
+
+/** Of an image's crops. */
+const CROPS_BYTES = 3 * (CROP_SIDE ** 2 + LOW_CROP_SIDE ** 2);
+
+/** Passes over all images that an encoder has yet to see. */
+export function planPasses(missing: ReadonlyMap<OpenEncoder, readonly SetImage[]>, memory: number, held: number): EncodePass[] {
+  const images = [...new Map([...missing.values()].flat().map((image) => [image.sha256, image])).values()];
   if (images.length === 0) return [];
-  const prepared = encoders.map(prepareEncoder);
-  const perPass = imagesThatFit(prepared, images.length, memory);
-  return Array.from({ length: Math.ceil(images.length / perPass) }, (_, i) => ({
-    images: images.slice(i * perPass, (i + 1) * perPass),
-    networks: prepared.map((network) => ({ ...network })),
-  }));
+  const prepared = [...missing].filter(([, own]) => own.length > 0).map(([encoder, own]) => ({ encoder, own: new Set(own), network: prepareEncoder(encoder, held) })); // prettier-ignore
+  const perPass = imagesThatFit(prepared.map(({ network }) => network), images.length, memory); // prettier-ignore
+  return Array.from({ length: Math.ceil(images.length / perPass) }, (_, i) => {
+    const some = images.slice(i * perPass, (i + 1) * perPass);
+    const works = prepared.map(({ encoder, own, network }) => ({
+      encoder,
+      network: { ...network },
+      images: some.filter((image) => own.has(image)),
+    }));
+    return { images: some, works: works.filter((work) => work.images.length > 0) };
+  });
 }
 
-export function worksOf({ images, networks }: EncodePass): Work[] {
-  return networks.map((network) => ({ network, images: images.length }));
+export function worksOf({ works }: EncodePass): Work[] {
+  return works.map(({ network, images }) => ({ network, images: images.length }));
 }
 
 /** Runs the encoders over the images of one pass and keeps the embeddings. Refused images leave their sets. */
 export async function runPass(
   context: PipelineContext,
   runner: NetworkRunner,
-  { images, networks }: EncodePass,
-  { encoders, sets, store }: { encoders: readonly OpenEncoder[]; sets: ImageSets; store: EmbeddingStore },
+  { images, works }: EncodePass,
+  { sets, store }: { sets: ImageSets; store: EmbeddingStore },
 ): Promise<void> {
-  const read = await readImages(context, images, encoders, sets);
+  const sides = [...new Set(works.flatMap(({ encoder }) => encoder.crops))];
+  const read = await readImages(context, images, sides, sets);
   sets.settle();
   const wanted = new Set(sets.distinctImages().map(({ sha256 }) => sha256));
-  const ready = read.filter(({ sha256 }) => wanted.has(sha256));
-  for (const [i, encoder] of encoders.entries()) {
-    const rows = await runEncoder(runner, networks[i] as PreparedNetwork, encoder, ready);
-    ready.forEach(({ sha256 }, row) => store.add(encoder, sha256, rows.subarray(row * encoder.width, (row + 1) * encoder.width)));
+  for (const { encoder, network, images: own } of works) {
+    const hashes = new Set(own.map(({ sha256 }) => sha256).filter((sha256) => wanted.has(sha256)));
+    const ready = read.filter(({ sha256 }) => hashes.has(sha256));
+    const results = await runEncoder(runner, network, encoder, ready);
+    for (const { output, rows } of results) ready.forEach(({ sha256 }, i) => store.add(encoder, output, sha256, rows[i] as Float32Array)); // prettier-ignore
   }
 }
 
-/** Decodes and pre-processes images one by one, so that one decoded image is in memory at a time. */
+/** Decodes and crops images one by one, so that one decoded image is in memory at a time. */
 async function readImages(
   context: PipelineContext,
   images: readonly SetImage[],
-  encoders: readonly OpenEncoder[],
+  sides: readonly number[],
   sets: ImageSets,
 ): Promise<ReadyImage[]> {
   const ready: ReadyImage[] = [];
@@ -69,7 +93,7 @@ async function readImages(
       const decoded = await decodeImage(image.file);
       if (decoded.sha256 !== image.sha256) throw changed(image.file);
       for (const note of decoded.notes) context.emit({ type: 'note', message: `${image.file}: ${note}.`, file: image.file });
-      ready.push({ ...image, pixels: preprocess(decoded, encoders) });
+      ready.push({ ...image, crops: new Map(sides.map((side) => [side, coverCrop(decoded.pixels, side)])) });
     } catch (error) {
       refuse(sets, image, I2lError.from(error));
     }
@@ -90,36 +114,46 @@ function changed(file: string): I2lError {
   return new I2lError('IMAGE_INVALID', `${file}: it was changed while it was read; try again.`, { file });
 }
 
-function preprocess({ pixels }: DecodedImage, encoders: readonly OpenEncoder[]): ReadyImage['pixels'] {
-  const crop = coverCrop(pixels);
-  const side = (name: OpenEncoder['name']): number => encoders.find((encoder) => encoder.name === name)?.imageSize ?? 0;
-  return { siglip2: siglipPixels(crop, side('siglip2')), dinov3: dinoPixels(crop, side('dinov3')) };
+interface EncoderResult {
+  readonly output: EncoderOutput;
+  /** Of each image. */
+  readonly rows: readonly Float32Array[];
 }
 
-/** Runs one encoder over all images. @returns [images, width], row by row */
+/** Runs one encoder over all images. @throws I2lError NOT_FINITE */
 async function runEncoder(
   runner: NetworkRunner,
-  prepared: PreparedNetwork,
+  network: PreparedNetwork,
   encoder: OpenEncoder,
   images: readonly ReadyImage[],
-): Promise<Float32Array> {
-  const embeddings = new Float32Array(images.length * encoder.width);
-  const load = (chunk: Chunk): Record<string, HostTensor> => ({ pixels: stack(images, encoder.name, chunk) });
-  const sink = (_name: string, { data }: HostTensor, { first }: Chunk): void =>
-    embeddings.set(data as Float32Array, first * encoder.width);
-  await runner.run(prepared, { load, sink }, images.length);
-  if (!embeddings.every((value) => Number.isFinite(value))) {
+): Promise<EncoderResult[]> {
+  const results = encoder.outputs.map((output) => ({ output, rows: images.map(() => new Float32Array(output.width)) }));
+  const load = (chunk: Chunk): Record<string, HostTensor> => ({ [encoder.state]: stack(images, encoder, chunk) });
+  const sink = (name: string, { data }: HostTensor, { first, count }: Chunk): void => {
+    const result = results.find(({ output }) => output.emitted === name);
+    if (!result) throw new I2lError('INTERNAL', `${name} is nothing that ${encoder.name} makes.`);
+    const { width } = result.output;
+    for (let i = 0; i < count; i++) result.rows[first + i]?.set((data as Float32Array).subarray(i * width, (i + 1) * width));
+  };
+  await runner.run(network, { load, sink }, images.length);
+  if (!results.every(({ rows }) => rows.every(isFinite))) {
     const message = `${encoder.path}: its output is not a finite number; the file may be damaged.`;
     throw new I2lError('NOT_FINITE', message, { file: encoder.path });
   }
-  return embeddings;
+  return results;
 }
 
-function stack(images: readonly ReadyImage[], name: OpenEncoder['name'], { first, count }: Chunk): HostTensor {
-  const parts = images.slice(first, first + count).map((image) => image.pixels[name]);
-  const [, ...rest] = parts[0]?.dims ?? [];
-  const size = rest.reduce((product, side) => product * side, 1);
-  const data = new Float32Array(count * size);
-  parts.forEach((part, i) => data.set(part.data as Float32Array, i * size));
-  return { data, dims: [count, ...rest] };
+function isFinite(values: Float32Array): boolean {
+  return values.every((value) => Number.isFinite(value));
+}
+
+function stack(images: readonly ReadyImage[], encoder: OpenEncoder, { first, count }: Chunk): HostTensor {
+  let [data, rest]: [Float32Array | undefined, readonly number[]] = [undefined, []];
+  images.slice(first, first + count).forEach(({ crops }, i) => {
+    const { data: own, dims } = encoder.prepare(crops);
+    data ??= new Float32Array(count * own.length);
+    data.set(own as Float32Array, i * own.length);
+    rest = dims.slice(1);
+  });
+  return { data: data ?? new Float32Array(), dims: [count, ...rest] };
 }

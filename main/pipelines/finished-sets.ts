@@ -4,7 +4,7 @@ import { I2lError } from '../contract/errors.ts';
 import { decodeImage, hashImage } from '../imaging/decode.ts';
 import { isOfForm, openLora } from '../lora/read-lora.ts';
 import { STORED_DTYPE } from '../lora/write-lora.ts';
-import { locateExpert, openEncoders, openExpert } from './models.ts';
+import { openModels } from './open-models.ts';
 import { recipeId, sharesOf, type Recipe } from './recipe.ts';
 
 export type RecipeChoice = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'keyForm' | 'skipBad'>;
@@ -23,9 +23,9 @@ export async function finishedSets(sets: readonly SetJob[], choice: RecipeChoice
   return finished;
 }
 
-function recipeOf({ models, target, experts }: RecipeChoice): Omit<Recipe, 'images'> {
-  const opened = experts.map(({ name, strength }) => ({ ...openExpert(locateExpert(models, target, name)), strength }));
-  return { target, encoders: openEncoders(models), experts: opened };
+function recipeOf(choice: RecipeChoice): Omit<Recipe, 'images'> {
+  const { encoders, decoder } = openModels(choice);
+  return { target: choice.target, encoders, experts: [...decoder.experts, ...decoder.statics] };
 }
 
 async function isFinished(set: SetJob, choice: RecipeChoice, recipe: Omit<Recipe, 'images'>): Promise<boolean> {

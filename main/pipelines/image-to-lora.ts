@@ -1,18 +1,21 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { embeddingsFor } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
-import type { CreateJob, DecodeJob, EncodeJob, EngineEvent, ExpertChoice, JobResult } from '../contract/job.ts';
+import type { CreateJob, DecodeJob, EncodeJob, EngineEvent, JobResult } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
 import type { Device } from '../onnx/runtime.ts';
 import { imagesThatFit, NetworkRunner, threadsOf, type PipelineContext, type PreparedNetwork, type Work } from './context.ts';
-import { decodedRows, decodeToFiles, prepareExpert, SYNTHETIC_WARNING, type DecodeSet } from './decode-lora.ts';
+import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, SYNTHETIC_WARNING, type DecodeSet } from './decode-lora.ts';
 import { chooseDevice } from './device-check.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
-import { joinRows, readEmbeddings, writeEmbeddings, type EmbeddingPart, type EncoderIdentity } from './embeddings-file.ts';
-import { planPasses, runPass, worksOf } from './encode-images.ts';
-import { ImageSets, type ImageSet, type SetImage } from './image-sets.ts';
-import { checkWidth, locateExpert, openEncoders, openExpert, type OpenEncoder, type OpenExpert } from './models.ts';
+import { readEmbeddings, writeEmbeddings, type EncoderIdentity } from './embeddings-file.ts';
+import { embeddingBytes, planPasses, runPass, worksOf } from './encode-images.ts';
+import { ImageSets, type ImageSet } from './image-sets.ts';
+import { openDecoder, type OpenDecoder } from './open-decoder.ts';
+import { openEncoders, type OpenEncoder } from './open-encoders.ts';
+import { openModels, type OpenModels } from './open-models.ts';
 import { recipeId, sharesOf, type Recipe } from './recipe.ts';
 import type { LoraOutcome } from './stream-lora.ts';
 import { VERSION } from './version.ts';
@@ -23,11 +26,8 @@ import { VERSION } from './version.ts';
  */
 
 export async function create(context: PipelineContext, job: CreateJob): Promise<JobResult> {
-  const [choice = { name: 'style', strength: 1 }] = job.experts;
-  const encoders = openEncoders(job.models);
-  const expert = openExpert(locateExpert(job.models, job.target, choice.name));
-  checkWidth(expert, encoders[0].width + encoders[1].width, 'the encoders');
-  const models = [expert.path, ...encoders.map(({ path }) => path)];
+  const { encoders, decoder } = openModels(job);
+  const models = pathsOf(decoder, encoders);
   for (const { output, images } of job.sets) refuseOverwriting(output, [...images.map(({ file }) => file), ...models]);
   refuseSameOutput(job.sets.map(({ output }) => output));
   const sets = new ImageSets(context, job.sets, job.skipBad);
@@ -35,25 +35,30 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   const store = new EmbeddingStore(device, job.cache && new EmbeddingCache(job.cache), (error) =>
     context.emit({ type: 'note', message: `Embeddings are not kept: ${error.message}` }),
   );
-  const missing = store.load(encoders, sets.distinctImages());
+  const distinct = sets.distinctImages();
+  const held = embeddingBytes(encoders, distinct.length);
+  const passes = planPasses(store.load(encoders, distinct), job.memory, held);
   // With images to read, all that are refused are told together, after that.
-  if (missing.length === 0) sets.settle();
-  const passes = planPasses(encoders, missing, job.memory);
-  const decodes = planDecodes(prepareExpert(choice.name, expert, job.dtype), sets.sets, job.memory);
+  if (passes.length === 0) sets.settle();
+  const decodes = planDecodes(prepareDecoder(decoder, job.dtype, held), sets.sets, job.memory);
   const runner = startRunner(context, job, device, [...passes.flatMap(worksOf), ...decodes.map(workOf)]);
   try {
-    for (const pass of passes) await runPass(context, runner, pass, { encoders, sets, store });
+    for (const pass of passes) await runPass(context, runner, pass, { sets, store });
     store.trim();
     const written: LoraOutcome[] = [];
     for (const decode of decodes)
-      written.push(...(await runDecode(context, runner, decode, { job, choice, encoders, expert, sets, store })));
+      written.push(...(await runDecode(context, runner, decode, { job, encoders, decoder, sets, store })));
     return { type: 'done', ...sumOf(written, job, sets), cached: store.cached, ...runner.summary() };
   } finally {
     await runner.close();
   }
 }
 
-/** Sets whose images go through the expert together, as many as the memory allows. */
+function pathsOf({ experts, statics }: OpenDecoder, encoders: readonly OpenEncoder[]): string[] {
+  return [...experts, ...statics, ...encoders].map(({ path }) => path);
+}
+
+/** Sets whose images go through the experts together, as many as the memory allows. */
 interface DecodePass {
   readonly network: PreparedNetwork;
   readonly sets: readonly ImageSet[];
@@ -80,11 +85,8 @@ function workOf({ network, sets }: DecodePass): Work {
   return { network, images: decodedRows(sets.reduce((sum, { images }) => sum + images.length, 0)) };
 }
 
-interface DecodeParts {
+interface DecodeParts extends OpenModels {
   readonly job: CreateJob;
-  readonly choice: ExpertChoice;
-  readonly encoders: readonly OpenEncoder[];
-  readonly expert: OpenExpert;
   readonly sets: ImageSets;
   readonly store: EmbeddingStore;
 }
@@ -93,25 +95,18 @@ async function runDecode(
   context: PipelineContext,
   runner: NetworkRunner,
   { network, sets: planned }: DecodePass,
-  { job, choice, encoders, expert, sets, store }: DecodeParts,
+  { job, encoders, decoder, sets, store }: DecodeParts,
 ): Promise<LoraOutcome[]> {
   const outputs = new Set(planned.map(({ output }) => output));
   const left = sets.sets.filter(({ output }) => outputs.has(output));
-  const provenance = provenanceOf(expert, encoders, choice.strength);
   const decodeSets = left.map(({ output, images }): DecodeSet => {
-    const shares = sharesOf(images);
-    const recipe = recipeFor(expert, encoders, shares, choice.strength);
-    const embeddings = joinRows(partsOf(store, encoders, images), images.length);
-    return { output, embeddings, provenance: { ...provenance, images: shares, ...recipe } };
+    const provenance = provenanceOf(decoder, encoders, sharesOf(images));
+    return { output, parts: store.parts(encoders, images), provenance };
   });
   const { dtype, keyForm } = job;
-  const outcomes = await decodeToFiles(runner, network, expert, { sets: decodeSets, strength: choice.strength, dtype, keyForm });
+  const outcomes = await decodeToFiles(runner, network, decoder, { sets: decodeSets, dtype, keyForm });
   outcomes.forEach((outcome, i) => context.emit({ type: 'lora', ...outcome, images: left[i]?.images.length ?? 0 }));
   return outcomes;
-}
-
-function partsOf(store: EmbeddingStore, encoders: readonly OpenEncoder[], images: readonly SetImage[]): EmbeddingPart[] {
-  return encoders.map((encoder) => ({ name: encoder.name, width: encoder.width, values: store.rows(encoder, images) }));
 }
 
 function sumOf(written: readonly LoraOutcome[], job: CreateJob, sets: ImageSets): Partial<JobResult> {
@@ -123,21 +118,21 @@ function sumOf(written: readonly LoraOutcome[], job: CreateJob, sets: ImageSets)
 }
 
 export async function encode(context: PipelineContext, job: EncodeJob): Promise<JobResult> {
-  const encoders = openEncoders(job.models);
+  const encoders = openEncoders(job.models, embeddingsFor(job.experts));
   refuseOverwriting(job.output, [...job.images, ...encoders.map(({ path }) => path)]);
   const images = job.images.map((file) => ({ file, weight: 1 }));
   const sets = new ImageSets(context, [{ output: job.output, images }], job.skipBad);
   const device = await deviceFor(context, job);
   const store = new EmbeddingStore(device, undefined);
-  const missing = sets.distinctImages();
-  if (missing.length === 0) sets.settle();
-  const passes = planPasses(encoders, missing, job.memory);
+  const distinct = sets.distinctImages();
+  const passes = planPasses(store.load(encoders, distinct), job.memory, embeddingBytes(encoders, distinct.length));
+  if (passes.length === 0) sets.settle();
   const runner = startRunner(context, job, device, passes.flatMap(worksOf));
   try {
-    for (const pass of passes) await runPass(context, runner, pass, { encoders, sets, store });
+    for (const pass of passes) await runPass(context, runner, pass, { sets, store });
     const used = sets.sets[0]?.images ?? [];
     const hashes = used.map(({ sha256 }) => sha256);
-    const bytes = writeEmbeddings(job.output, { parts: partsOf(store, encoders, used), encoders, hashes });
+    const bytes = writeEmbeddings(job.output, { parts: store.parts(encoders, used), encoders, hashes });
     return { type: 'done', output: job.output, bytes, images: used.length, ...runner.summary() };
   } finally {
     await runner.close();
@@ -147,21 +142,24 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
 export async function decode(context: PipelineContext, job: DecodeJob): Promise<JobResult> {
   const { parts, encoders, hashes } = readEmbeddings(job.embeddings);
   const images = hashes.length;
-  const width = parts.reduce((sum, part) => sum + part.width, 0);
-  const expert = openExpert(job.expert);
-  checkWidth(expert, width, `the embeddings of ${job.embeddings}`);
-  refuseOverwriting(job.output, [job.embeddings, expert.path]);
-  const decoder = prepareExpert('expert', expert, job.dtype);
-  const runner = startRunner(context, job, await deviceFor(context, job), [{ network: decoder, images: decodedRows(images) }]);
+  const decoder = openDecoder(job.experts.map(({ file, strength }, i) => ({ name: partTitle(i), path: file, strength })));
+  checkInputs(decoder, parts, `the embeddings of ${job.embeddings}`);
+  refuseOverwriting(job.output, [job.embeddings, ...pathsOf(decoder, [])]);
+  const held = parts.reduce((sum, { width }) => sum + 4 * width * images, 0);
+  const network = prepareDecoder(decoder, job.dtype, held);
+  const runner = startRunner(context, job, await deviceFor(context, job), [{ network, images: decodedRows(images) }]);
   try {
     const shares = sharesOf(hashes.map((sha256) => ({ sha256, weight: 1 })));
-    const provenance = { ...provenanceOf(expert, encoders, 1), images: shares, ...recipeFor(expert, encoders, shares) };
-    const set = { output: job.output, embeddings: joinRows(parts, images), provenance };
-    const [outcome] = await decodeToFiles(runner, decoder, expert, { ...job, sets: [set], strength: 1 });
+    const set = { output: job.output, parts, provenance: provenanceOf(decoder, encoders, shares) };
+    const [outcome] = await decodeToFiles(runner, network, decoder, { ...job, sets: [set] });
     return { type: 'done', ...outcome, images, ...runner.summary() };
   } finally {
     await runner.close();
   }
+}
+
+function partTitle(i: number): string {
+  return i === 0 ? 'expert' : `expert ${i + 1}`;
 }
 
 function deviceFor(context: PipelineContext, job: CreateJob | EncodeJob | DecodeJob): Promise<Device> {
@@ -178,29 +176,23 @@ function startRunner(
 }
 
 function provenanceOf(
-  expert: OpenExpert,
-  encoders: readonly EncoderIdentity[],
-  strength: number,
-): Omit<DecodeSet['provenance'], 'images'> {
-  const synthetic = expert.synthetic || encoders.some((encoder) => encoder.synthetic);
-  return {
-    version: VERSION,
-    encoders: encoders.map(({ id, fingerprint }) => ({ id, fingerprint })),
-    experts: [{ id: expert.id, fingerprint: expert.fingerprint, strength }],
-    preprocessing: PREPROCESSING_VERSION,
-    ...(synthetic ? { warning: SYNTHETIC_WARNING } : {}),
-  };
-}
-
-/** Embeddings that were made elsewhere don't say by which encoders, or of which images: they have no recipe. */
-function recipeFor(
-  { contentId, target }: OpenExpert,
+  { experts, statics, target }: OpenDecoder,
   encoders: readonly EncoderIdentity[],
   images: Recipe['images'],
-  strength = 1,
-): { recipe?: string } {
-  if (encoders.length === 0 || images.some(({ sha256 }) => sha256 === '')) return {};
-  return { recipe: recipeId({ target: target.id, images, encoders, experts: [{ contentId, strength }] }) };
+): DecodeSet['provenance'] {
+  const parts = [...experts, ...statics];
+  const synthetic = [...parts, ...encoders].some((model) => model.synthetic);
+  // Embeddings that were made elsewhere don't say by which encoders, or of which images: they have no recipe.
+  const isKnown = encoders.length > 0 && images.every(({ sha256 }) => sha256 !== '');
+  return {
+    version: VERSION,
+    images,
+    encoders: encoders.map(({ id, fingerprint }) => ({ id, fingerprint })),
+    experts: parts.map(({ id, fingerprint, strength }) => ({ id, fingerprint, strength })),
+    preprocessing: PREPROCESSING_VERSION,
+    ...(synthetic ? { warning: SYNTHETIC_WARNING } : {}),
+    ...(isKnown ? { recipe: recipeId({ target: target.id, images, encoders, experts: parts }) } : {}),
+  };
 }
 
 /** Links resolved, where there is such a file. */

@@ -2,11 +2,10 @@ import type { CreateJob } from '../contract/job.ts';
 import type { NetworkPlan } from '../offload/planner.ts';
 import { priorSeconds } from '../offload/progress.ts';
 import { loraBytes } from '../lora/write-lora.ts';
-import { targetBlocks } from '../lora/targets.ts';
 import { planAll } from './context.ts';
-import { decodedRows, prepareExpert } from './decode-lora.ts';
-import { prepareEncoder } from './encode-images.ts';
-import { checkWidth, locateExpert, openEncoders, openExpert } from './models.ts';
+import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
+import { embeddingBytes, prepareEncoder } from './encode-images.ts';
+import { openModels } from './open-models.ts';
 
 export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory'> & { readonly images: number };
 
@@ -38,16 +37,14 @@ export interface JobEstimate {
 
 /** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
 export function planJob({ models, target, experts, dtype, memory, images }: PlanJob): JobEstimate {
-  const [{ name } = { name: 'style' as const }] = experts;
-  const encoders = openEncoders(models);
-  const expert = openExpert(locateExpert(models, target, name));
-  checkWidth(expert, encoders[0].width + encoders[1].width, 'the encoders');
-  const decoder = prepareExpert(name, expert, dtype);
+  const { encoders, decoder } = openModels({ models, target, experts });
+  const held = embeddingBytes(encoders, images);
+  const decoding = prepareDecoder(decoder, dtype, held);
   const parts = [
-    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder) })),
-    { id: expert.id, prepared: decoder },
+    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder, held) })),
+    { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
-  const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoder ? decodedRows(images) : images }));
+  const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));
   const plans = planAll(works, memory);
   const networks = parts.map(({ id, prepared }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plans.get(prepared) as NetworkPlan;
@@ -64,8 +61,7 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
       seconds,
     };
   });
-  const rank = expert.config.rank * images;
-  const modules = targetBlocks(expert.target).flatMap((block) => block.modules.map((module) => ({ ...module, rank })));
+  const modules = rankedModules(decoder, images);
   const sum = (of: (network: NetworkEstimate) => number): number => networks.reduce((total, network) => total + of(network), 0);
   return {
     networks,
@@ -73,7 +69,7 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
     weightBytes: sum(({ weightBytes }) => weightBytes),
     peakBytes: Math.max(...networks.map(({ peakBytes }) => peakBytes)),
     seconds: sum(({ seconds }) => seconds),
-    rank,
+    rank: Math.max(...modules.map((module) => module.rank)),
     modules: modules.length,
     outputBytes: loraBytes(modules, dtype),
   };

@@ -1,7 +1,7 @@
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor } from '../contract/tensor.ts';
 import type { Metadata } from '../lora/metadata.ts';
-import { factorName, LoraWriter, type LoraShape, type RankedModule } from '../lora/write-lora.ts';
+import { LoraWriter, type LoraShape } from '../lora/write-lora.ts';
 import type { Factor } from '../lora/keys.ts';
 import type { NetworkRun } from '../offload/executor.ts';
 import type { NetworkRunner, PreparedNetwork } from './context.ts';
@@ -19,40 +19,43 @@ export interface LoraOutcome {
   readonly tensorHash: string;
 }
 
-/** Runs stages that emit a LoRA's factors and writes them as they come; the file appears when it is whole. */
-export async function streamLora(
-  runner: NetworkRunner,
-  stages: PreparedNetwork,
-  load: NetworkRun['load'],
-  file: LoraFileRequest,
-): Promise<LoraOutcome> {
-  const [outcome] = await streamLoras(runner, stages, { load }, [file]);
-  if (!outcome) throw new I2lError('INTERNAL', `${file.output} was not written.`);
-  return outcome;
+/** Ranks first .. first + count of a factor. */
+export interface Ranks {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** A part of every module's factors that stages emit by itself; a LoRA's parts lie side by side in their order. */
+export interface LoraPart {
+  readonly nameOf: (module: string, factor: Factor) => string;
+  /** Which of its ranks a file gets; undefined for a module that this part leaves out. */
+  readonly ranksOf: (file: number, module: string) => Ranks | undefined;
 }
 
 /** What the stages run over: their state, and fewer images than planned if `images` says so. */
-export type StreamInput = Pick<NetworkRun, 'load'> & { readonly images?: number };
+export type StreamInput = Pick<NetworkRun, 'load'> & { readonly images?: number; readonly parts: readonly LoraPart[] };
 
 /**
- * As {@link streamLora}, for LoRAs of the same modules whose ranks lie side by side in what the stages emit.
- * @returns one outcome a file, in their order; if anything fails none of them appears
+ * Runs stages that emit the factors of LoRAs of the same modules, and writes them as they come.
+ * @returns one outcome a file, in their order; the files appear when they are whole, and if anything fails none does
  */
 export async function streamLoras(
   runner: NetworkRunner,
   stages: PreparedNetwork,
-  { load, images }: StreamInput,
+  { load, images, parts }: StreamInput,
   files: readonly LoraFileRequest[],
 ): Promise<LoraOutcome[]> {
   const writers: LoraWriter[] = [];
   try {
     for (const { output, metadata, ...shape } of files) writers.push(new LoraWriter(output, shape, metadata));
-    const places = placesOf(files);
+    const factors = factorsOf(files, parts);
     const sink = (name: string, tensor: HostTensor): void => {
-      const place = places.get(name);
-      if (!place) throw new I2lError('INTERNAL', `${name} is not a factor of this LoRA.`);
-      const { path, factor, modules } = place;
-      partsOf(tensor, factor, modules).forEach((part, i) => writers[i]?.write(path, factor, part));
+      const factor = factors.get(name);
+      if (!factor) throw new I2lError('INTERNAL', `${name} is not a factor of this LoRA.`);
+      factor.arrived.set(name, tensor);
+      if (factor.arrived.size < factor.parts.length) return;
+      writers.forEach((writer, file) => writer.write(factor.path, factor.factor, joined(factor, file)));
+      factor.arrived.clear();
     };
     await runner.run(stages, { load, sink }, images);
     return writers.map((writer, i) => outcomeOf(files[i] as LoraFileRequest, writer));
@@ -68,47 +71,68 @@ function outcomeOf({ output, modules }: LoraFileRequest, writer: LoraWriter): Lo
   return { output, bytes: writer.bytes, rank, modules: modules.length, tensorHash };
 }
 
-interface Place {
+/** A factor of a module while its parts come in. */
+interface ArrivingFactor {
   readonly path: string;
   readonly factor: Factor;
-  /** This module of every file. */
-  readonly modules: readonly RankedModule[];
+  /** Those that have this module. */
+  readonly parts: readonly LoraPart[];
+  /** By the names that they are emitted under. */
+  readonly arrived: Map<string, HostTensor>;
 }
 
-function placesOf(files: readonly LoraFileRequest[]): Map<string, Place> {
-  const places = new Map<string, Place>();
-  files[0]?.modules.forEach(({ path }, at) => {
-    const modules = files.map((file) => file.modules[at] as RankedModule);
-    for (const factor of ['A', 'B'] as const) places.set(factorName(path, factor), { path, factor, modules });
-  });
-  return places;
-}
-
-/**
- * Cuts a factor of all files into each file's own: rows of A [ranks, in], columns of B [out, ranks]. Ranks
- * behind the last file's are nobody's.
- */
-function partsOf(tensor: HostTensor, factor: Factor, modules: readonly RankedModule[]): HostTensor[] {
-  const [only] = modules;
-  const ranks = tensor.dims[factor === 'A' ? 0 : 1];
-  if (modules.length === 1 && only?.rank === ranks) return [tensor];
-  let first = 0;
-  return modules.map((module) => {
-    const from = first;
-    first += module.rank;
-    return factor === 'A' ? rowsOf(tensor, from, module) : columnsOf(tensor, from, module);
-  });
-}
-
-function rowsOf({ data }: HostTensor, first: number, { rank, in: inner }: RankedModule): HostTensor {
-  return { data: data.subarray(first * inner, (first + rank) * inner), dims: [rank, inner] };
-}
-
-function columnsOf({ data, dims }: HostTensor, first: number, { rank, out }: RankedModule): HostTensor {
-  const all = dims[1] ?? 0;
-  const own = data.slice(0, out * rank);
-  for (let row = 0; row < out; row++) {
-    for (let column = 0; column < rank; column++) own[row * rank + column] = data[row * all + first + column] as number;
+function factorsOf(files: readonly LoraFileRequest[], parts: readonly LoraPart[]): Map<string, ArrivingFactor> {
+  const factors = new Map<string, ArrivingFactor>();
+  for (const { path } of files[0]?.modules ?? []) {
+    const own = parts.filter((part) => part.ranksOf(0, path));
+    for (const factor of ['A', 'B'] as const) {
+      const arriving = { path, factor, parts: own, arrived: new Map<string, HostTensor>() };
+      for (const part of own) factors.set(part.nameOf(path, factor), arriving);
+    }
   }
-  return { data: own, dims: [out, rank] };
+  return factors;
+}
+
+/** A file's own ranks of all parts: rows of A [ranks, in], columns of B [out, ranks]. */
+function joined({ path, factor, parts, arrived }: ArrivingFactor, file: number): HostTensor {
+  const pieces = parts.map((part) => {
+    const tensor = arrived.get(part.nameOf(path, factor)) as HostTensor;
+    return { tensor, ...(part.ranksOf(file, path) as Ranks) };
+  });
+  const [only] = pieces;
+  if (pieces.length === 1 && only && only.count === only.tensor.dims[factor === 'A' ? 0 : 1]) return only.tensor;
+  return factor === 'A' ? joinedRows(pieces) : joinedColumns(pieces);
+}
+
+type Piece = Ranks & { readonly tensor: HostTensor };
+
+function joinedRows(pieces: readonly Piece[]): HostTensor {
+  const inner = pieces[0]?.tensor.dims[1] ?? 0;
+  const rank = pieces.reduce((sum, { count }) => sum + count, 0);
+  const all = emptyLike(pieces, rank * inner);
+  let at = 0;
+  for (const { tensor, first, count } of pieces) {
+    all.set((tensor.data as Float32Array).subarray(first * inner, (first + count) * inner), at);
+    at += count * inner;
+  }
+  return { data: all, dims: [rank, inner] };
+}
+
+function joinedColumns(pieces: readonly Piece[]): HostTensor {
+  const out = pieces[0]?.tensor.dims[0] ?? 0;
+  const rank = pieces.reduce((sum, { count }) => sum + count, 0);
+  const all = emptyLike(pieces, out * rank);
+  let column = 0;
+  for (const { tensor, first, count } of pieces) {
+    const [data, stride] = [tensor.data as Float32Array, tensor.dims[1] ?? 0];
+    for (let row = 0; row < out; row++)
+      for (let i = 0; i < count; i++) all[row * rank + column + i] = data[row * stride + first + i] as number;
+    column += count;
+  }
+  return { data: all, dims: [out, rank] };
+}
+
+/** f32, or the bits of f16 or bf16: the pieces are of one type. */
+function emptyLike(pieces: readonly Piece[], length: number): Float32Array | Uint16Array {
+  return pieces[0]?.tensor.data instanceof Float32Array ? new Float32Array(length) : new Uint16Array(length);
 }

@@ -142,9 +142,13 @@ describe('what is refused', () => {
   });
 
   test('an expert that this version does not know: 2', async () => {
-    expect(failureOf(await create(image(), '-o', output(), '--experts', 'style,fine'), 'BAD_ARGUMENT', 2).message).toContain(
-      '--experts',
-    );
+    const { message } = failureOf(await create(image(), '-o', output(), '--experts', 'style,vivid'), 'BAD_ARGUMENT', 2);
+    expect(message).toContain('--experts');
+  });
+
+  test('a weight of an image that is not there: 2', async () => {
+    const { message } = failureOf(await create(image(), '-o', output(), '--weight', 'other.jpg=2'), 'BAD_ARGUMENT', 2);
+    expect(message).toContain('--weight');
   });
 
   test('a missing model: its name, size and place', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseBytes } from '../../main/cli/arguments.ts';
-import { parseInput } from '../../main/cli/lora-commands.ts';
+import { parseInput } from '../../main/cli/weighted-file.ts';
 import { formatBytes, formatDuration, progressLine } from '../../main/cli/report.ts';
 
 test.each([

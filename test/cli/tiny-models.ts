@@ -93,7 +93,7 @@ function writeModels(folder: string, style: I2lConfig | undefined, place: (model
 }
 
 /** As weights/synthetic.ts, without its stock of a million values, which would take longer than the test. */
-function writeRandom(path: string, layout: Layout, seed: number): void {
+export function writeRandom(path: string, layout: Layout, seed: number): void {
   const next = mulberry32(seed);
   const tensors = layout.map(({ name, shape }) => {
     const [count = 1, inputs = 1] = [shape.reduce((a, b) => a * b, 1), shape.slice(1).reduce((a, b) => a * b, 1)];

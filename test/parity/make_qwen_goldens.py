@@ -1,8 +1,8 @@
-"""Make the goldens of Qwen2.5-VL: what transformers' model answers for tiny random networks.
+"""Make the goldens of Qwen2.5-VL and of the experts that read it, and of Z-Image's expert.
 
 Run by hand, never by CI; README.md says how, and lists the versions that made the committed files:
 
-    python test/parity/make_qwen_goldens.py              # all, or: make_qwen_goldens.py qwen25vl preprocess
+    python test/parity/make_qwen_goldens.py              # all, or: make_qwen_goldens.py qwen25vl experts
 
 The network is DiffSynth's QwenImageTextEncoder (transformers' Qwen2_5_VLModel) at tiny sizes; weights,
 names and files are as in make_goldens.py. Two things are ours:
@@ -14,16 +14,24 @@ names and files are as in make_goldens.py. Two things are ours:
   experts were made with the rows and columns, so they are asked for here.
 """
 
+import itertools
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import photographs
 import torch
 from make_goldens import open_upright
-from tiny_reference import DTYPES, fresh, generator, randn, random_weights, upcast, write_json, write_model, write_tensors
+from tiny_reference import fresh, generator, randn, random_weights, upcast, write_json, write_model, write_tensors
 
 from diffsynth.core.data.operators import ImageCropAndResize
+from diffsynth.models.qwen_image_image2lora import LoRATrainerBlock, QwenImageImage2LoRAModel
 from diffsynth.models.qwen_image_text_encoder import QwenImageTextEncoder
+from diffsynth.models.z_image_image2lora import LoRATrainerBlock as ZImageBlock
+from diffsynth.models.z_image_image2lora import ZImageImage2LoRAModel
+from diffsynth.pipelines.qwen_image import QwenImageUnit_Image2LoRADecode
+from diffsynth.pipelines.z_image import ZImageUnit_Image2LoRADecode
+from diffsynth.utils.lora.merge import merge_lora
 from diffsynth.utils.state_dict_converters.qwen_image_text_encoder import QwenImageTextEncoderStateDictConverter
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel, Qwen2VLImageProcessor
 
@@ -175,7 +183,120 @@ def preprocess() -> None:
     write_tensors(folder / "qwen.safetensors", expected)
 
 
-PARTS = {"qwen25vl": qwen25vl, "preprocess": preprocess}
+# --- experts ------------------------------------------------------------------------------------
+
+# name, file dtype, compress width, rank, residual (tokens, reduced width) or None
+EXPERTS = [
+    ("style", "BF16", 3, 4, None),
+    ("coarse", "BF16", 4, 2, (5, 3)),
+    ("fine", "F16", 5, 3, (9, 2)),
+]
+HIDDEN, TOKEN_WIDTH, BIAS_RANK = 6, 7, 5
+VECTORS = {"siglip2": 8, "dinov3": 12}
+TOKENS = {"qwen-low": 5, "qwen-high": 9}
+IMAGES = (1, 2, 5)
+
+
+def tiny_expert(compress: int, rank: int, residual) -> QwenImageImage2LoRAModel:
+    """The reference's decoder, its module table scaled down to `HIDDEN`."""
+    length, reduced = residual or (1, 1)
+    model = QwenImageImage2LoRAModel(num_blocks=0, use_residual=residual is not None, compress_dim=compress, rank=rank)
+    for group in model.lora_patterns:
+        scaled = [(module, a // 3072 * HIDDEN, b // 3072 * HIDDEN) for module, a, b in group]
+        model.blocks.append(
+            LoRATrainerBlock(scaled, sum(VECTORS.values()), compress, rank, block_id=0, use_residual=residual is not None,
+                             residual_length=length, residual_dim=TOKEN_WIDTH, residual_mid_dim=reduced)
+        )  # fmt: skip
+    return model.eval()
+
+
+def decode(models: dict, inputs: dict, images: int) -> dict:
+    """The reference's own unit, for the experts that a pipeline has."""
+    pipe = SimpleNamespace(load_models_to_device=lambda _: None)
+    for name, *_ in EXPERTS:
+        setattr(pipe, f"image2lora_{name}", models.get(name))
+    x = torch.cat([inputs[name][:images] for name in VECTORS], dim=-1)
+    low, high = (inputs[name][:images, None] for name in TOKENS)  # one row an image, as encode_prompt_edit gives them
+    return QwenImageUnit_Image2LoRADecode().process(pipe, x, low, high)["lora"]
+
+
+def experts() -> None:
+    """Every subset of the experts, with and without Bias, for 1, 2 and 5 images."""
+    folder = fresh(GOLDENS / "experts")
+    models = {}
+    for name, dtype, compress, rank, residual in EXPERTS:
+        model = tiny_expert(compress, rank, residual)
+        shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+        weights = random_weights(shapes, dtype, f"experts/{name}")
+        # Tokens come in times 0.05: larger weights keep a residual from drowning in the rest.
+        weights = {key: value * (20 if "proj_residual.proj_in" in key else 1) for key, value in weights.items()}
+        model.load_state_dict(upcast(weights))
+        write_model(fresh(folder / name), weights, {"model_type": "qwen_image_i2l", "rank": rank})
+        models[name] = model
+    rng = generator("experts/inputs")
+    inputs = {name: randn((max(IMAGES), width), rng) for name, width in VECTORS.items()}
+    inputs |= {name: randn((max(IMAGES), tokens * TOKEN_WIDTH), rng) for name, tokens in TOKENS.items()}
+    write_tensors(folder / "inputs.safetensors", inputs)
+    bias = bias_like(decode(models, inputs, 1))
+    fresh(folder / "bias")
+    write_tensors(folder / "bias" / "model.safetensors", bias)
+    names = [name for name, *_ in EXPERTS]
+    subsets = [subset for size in (1, 2, 3) for subset in itertools.combinations(names, size)]
+    for images in IMAGES:
+        expected = {}
+        for subset in subsets:
+            lora = decode({name: models[name] for name in subset}, inputs, images)
+            both = merge_lora([lora, upcast(bias)])  # as the model's card does it: factor 1
+            expected |= {f"{'+'.join(subset)} {key}": value for key, value in lora.items()}
+            expected |= {f"{'+'.join(subset)}+bias {key}": value for key, value in both.items()}
+        write_tensors(folder / f"expected-{images}.safetensors", expected)
+        print(f"experts, {images} images: {len(subsets)} subsets, {len(expected)} tensors")
+
+
+def bias_like(lora: dict) -> dict:
+    """A static LoRA of the same modules."""
+    rng = generator("experts/bias")
+    shapes = {key: (BIAS_RANK, value.shape[1]) if "lora_A" in key else (value.shape[0], BIAS_RANK) for key, value in lora.items()}
+    return {key: (randn(shape, rng) / 3).to(torch.bfloat16) for key, shape in shapes.items()}
+
+
+# --- Z-Image ------------------------------------------------------------------------------------
+
+Z_HIDDEN, Z_FEED_FORWARD, Z_BLOCKS, Z_REFINERS, Z_COMPRESS, Z_RANK = 6, 10, 2, 1, 4, 4
+
+
+def z_image() -> None:
+    folder = fresh(GOLDENS / "z-image")
+    with torch.device("meta"):  # for its module table and forward; its own blocks are of full size
+        model = ZImageImage2LoRAModel(compress_dim=Z_COMPRESS, rank=Z_RANK)
+    groups = [
+        [(f"attention.{name}", Z_HIDDEN, Z_HIDDEN) for name in ("to_q", "to_k", "to_v", "to_out.0")],
+        [("feed_forward.w1", Z_HIDDEN, Z_FEED_FORWARD), ("feed_forward.w2", Z_FEED_FORWARD, Z_HIDDEN),
+         ("feed_forward.w3", Z_HIDDEN, Z_FEED_FORWARD)],
+    ]  # fmt: skip
+    for name, blocks in (("layers", Z_BLOCKS), ("context_refiner", Z_REFINERS), ("noise_refiner", Z_REFINERS)):
+        component = getattr(model, f"{name}_lora")
+        component.blocks = torch.nn.ModuleList(
+            ZImageBlock(group, sum(VECTORS.values()), Z_COMPRESS, Z_RANK, block_id=i, use_residual=False, prefix=name)
+            for group in groups
+            for i in range(blocks)
+        )
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    weights = random_weights(shapes, "BF16", "z-image/style")
+    model.load_state_dict(upcast(weights))
+    write_model(fresh(folder / "style"), weights, {"model_type": "z_image_i2l", "rank": Z_RANK})
+    rng = generator("z-image/inputs")
+    inputs = {name: randn((max(IMAGES), width), rng) for name, width in VECTORS.items()}
+    write_tensors(folder / "inputs.safetensors", inputs)
+    pipe = SimpleNamespace(load_models_to_device=lambda _: None, image2lora_style=model)
+    for images in IMAGES:
+        x = torch.cat([inputs[name][:images] for name in VECTORS], dim=-1)
+        lora = ZImageUnit_Image2LoRADecode().process(pipe, x)["lora"]
+        write_tensors(folder / f"expected-{images}.safetensors", {f"style {key}": value for key, value in lora.items()})
+        print(f"z-image, {images} images: {len(lora)} tensors")
+
+
+PARTS = {"qwen25vl": qwen25vl, "preprocess": preprocess, "experts": experts, "z-image": z_image}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

@@ -20,7 +20,7 @@ export async function decodeGolden(
   await runJob(silent, {
     kind: 'decode',
     embeddings: writeInputs(folder, inputs?.values ?? new Float32Array(), inputs?.shape ?? []),
-    expert: goldenFolder('i2l', name, 'expert.safetensors'),
+    experts: [{ file: goldenFolder('i2l', name, 'expert.safetensors'), strength: 1 }],
     output,
     dtype,
     keyForm: 'reference',
