@@ -55,6 +55,8 @@ export const ERROR_CODES = [
   'SESSION_FAILED',
   'NOT_FINITE',
   'CANCELLED',
+  // the wire
+  'CONNECTION_LOST',
   // jobs
   'JOB_NOT_FOUND',
   'JOB_STATE',

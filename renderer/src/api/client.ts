@@ -1,0 +1,32 @@
+import { createORPCClient } from '@orpc/client';
+import type { Api } from '../../../main/contract/api.ts';
+import { errorFromWire } from '../../../main/contract/wire-errors.ts';
+import { Connection } from './connection.svelte.ts';
+import { openWire } from './wire.ts';
+
+export const connection = new Connection(openWire);
+
+/** All that can be asked of the app. Every failure is an I2lError. */
+export const api: Api = createORPCClient(connection);
+
+const PAUSE_AFTER_FAILURE = 1000;
+
+/**
+ * Follows a stream of the contract for as long as the page lives: when its wire is lost it subscribes again
+ * on the next, and each stream begins with all there is.
+ */
+export async function follow<Event>(
+  subscribe: () => Promise<AsyncIterable<Event>>,
+  apply: (event: Event) => void,
+  onFailure: (error: ReturnType<typeof errorFromWire>) => void,
+): Promise<never> {
+  for (;;) {
+    try {
+      for await (const event of await subscribe()) apply(event);
+    } catch (thrown) {
+      const error = errorFromWire(thrown);
+      if (connection.state === 'open' && error.code !== 'CONNECTION_LOST') onFailure(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_AFTER_FAILURE));
+  }
+}

@@ -1,0 +1,16 @@
+import { common } from './common.ts';
+import { errors } from './errors.ts';
+import { queue } from './queue.ts';
+
+export const en = { common, errors, queue };
+
+/** The same keys, whatever the words. */
+type Words<Of> = {
+  readonly [Key in keyof Of]: Of[Key] extends string
+    ? string
+    : Of[Key] extends (...values: infer Values) => string
+      ? (...values: Values) => string
+      : Words<Of[Key]>;
+};
+
+export type Dictionary = Words<typeof en>;
