@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { eventSchema, outputsOf, type EngineEvent, type EngineRequest, type Job, type JobResult } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { NO_TELEMETRY } from './onnx/no-telemetry.ts';
@@ -11,66 +11,97 @@ export interface EngineRun {
   readonly onStart?: (pid: number) => void;
 }
 
-const STDERR_KEPT = 4096;
+/** How an engine's process ended. */
+export interface EngineEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** The end of what it printed to stderr: of a crash in native code the only trace. */
+  readonly stderr: string;
+  /** Set where there never was a process. */
+  readonly notStarted?: Error;
+}
+
+export interface EngineListener {
+  readonly onStart: (pid: number) => void;
+  readonly onMessage: (message: unknown) => void;
+  /** Comes once, and last. */
+  readonly onEnd: (end: EngineEnd) => void;
+}
+
+/** A process that runs engine.ts. */
+export interface EngineProcess {
+  readonly pid: number | undefined;
+  /** Does nothing once the process has ended. */
+  send(request: EngineRequest): void;
+  kill(): void;
+  /** Its answer has come: it may end. */
+  release(): void;
+}
+
+/** Starts engine.ts with this environment; Electron has a way of its own. */
+export type StartEngineProcess = (env: NodeJS.ProcessEnv, listener: EngineListener) => EngineProcess;
 
 /**
  * Runs a job in a compute process of its own.
  * @throws I2lError what the job failed with; ENGINE_CRASHED as soon as the process dies without an answer,
  * its half-written files removed
  */
-export async function runInEngine(job: Job, { onEvent, signal, onStart }: EngineRun): Promise<JobResult> {
-  const child = fork(new URL('./engine.ts', import.meta.url), {
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    env: { ...process.env, ...NO_TELEMETRY },
-  });
-  const stderr = keepTail(child);
-  const cancel = (): void => send(child, { type: 'cancel' });
-  signal?.addEventListener('abort', cancel, { once: true });
-  if (child.pid !== undefined) onStart?.(child.pid);
+export async function runInEngine(
+  job: Job,
+  { onEvent, signal, onStart }: EngineRun,
+  start: StartEngineProcess = forkEngine,
+): Promise<JobResult> {
+  let cancel: () => void = () => undefined;
   try {
-    send(child, { type: 'run', job });
-    if (signal?.aborted) cancel();
-    return await answerOf(child, job, onEvent, () => crash(child, stderr(), signal?.aborted));
+    return await new Promise<JobResult>((resolve, reject) => {
+      const listener = { onEvent, onStart, resolve, reject, isAborted: () => signal?.aborted === true };
+      const engine = start({ ...process.env, ...NO_TELEMETRY }, listenerOf(job, listener, () => engine));
+      cancel = () => engine.send({ type: 'cancel' });
+      signal?.addEventListener('abort', cancel, { once: true });
+      engine.send({ type: 'run', job });
+      if (signal?.aborted) cancel();
+    });
   } finally {
     signal?.removeEventListener('abort', cancel);
-    if (child.connected) child.disconnect();
   }
 }
 
-function answerOf(
-  child: ChildProcess,
-  job: Job,
-  onEvent: (event: EngineEvent) => void,
-  noAnswer: () => I2lError,
-): Promise<JobResult> {
-  return new Promise((resolve, reject) => {
-    let answered = false;
-    child.on('message', (message) => {
+interface Answer {
+  readonly onEvent: EngineRun['onEvent'];
+  readonly onStart: EngineRun['onStart'] | undefined;
+  readonly resolve: (result: JobResult) => void;
+  readonly reject: (error: I2lError) => void;
+  readonly isAborted: () => boolean;
+}
+
+function listenerOf(job: Job, { onEvent, onStart, resolve, reject, isAborted }: Answer, engine: () => EngineProcess): EngineListener {
+  let answered = false;
+  return {
+    onStart: (pid) => onStart?.(pid),
+    onMessage: (message) => {
       const event = eventSchema.safeParse(message);
       if (!event.success) {
-        child.kill('SIGKILL');
+        engine().kill();
         reject(new I2lError('ENGINE_PROTOCOL', `The engine sent something that is not an event: ${event.error.message}`));
         return;
       }
-      if (event.data.type === 'done' || event.data.type === 'failed') answered = true;
+      if (event.data.type !== 'done' && event.data.type !== 'failed') return onEvent(event.data);
+      answered = true;
+      engine().release();
       if (event.data.type === 'done') resolve(event.data);
-      else if (event.data.type === 'failed') reject(I2lError.fromShape(event.data.error));
-      else onEvent(event.data);
-    });
-    child.on('error', (error) => {
-      // A message that no longer reaches a process which has started: its end says more.
-      if (child.pid !== undefined) return;
-      reject(new I2lError('ENGINE_CRASHED', `The engine could not be started: ${error.message}`, {}, error));
-    });
-    child.on('exit', () => {
+      else reject(I2lError.fromShape(event.data.error));
+    },
+    onEnd: (end) => {
       if (answered) return;
-      if (child.pid !== undefined) for (const output of outputsOf(job)) removeStaleParts(output, child.pid);
-      reject(noAnswer());
-    });
-  });
+      const { pid } = engine();
+      if (pid !== undefined) for (const output of outputsOf(job)) removeStaleParts(output, pid);
+      reject(endError(end, isAborted()));
+    },
+  };
 }
 
-function crash({ exitCode: code, signalCode: signal }: ChildProcess, stderr: string, aborted = false): I2lError {
+function endError({ code, signal, stderr, notStarted }: EngineEnd, aborted: boolean): I2lError {
+  if (notStarted) return new I2lError('ENGINE_CRASHED', `The engine could not be started: ${notStarted.message}`, {}, notStarted);
   // Ctrl-C in a terminal reaches an engine that is too young to leave it to us; so does a service's SIGTERM.
   if (aborted || signal === 'SIGINT') return new I2lError('CANCELLED', 'The job was cancelled.');
   const how = signal === null ? `with code ${code ?? 'unknown'}` : `by ${signal}`;
@@ -82,15 +113,37 @@ function crash({ exitCode: code, signalCode: signal }: ChildProcess, stderr: str
   });
 }
 
-function send(child: ChildProcess, request: EngineRequest): void {
-  if (child.connected) child.send(request);
+/** As a child of Node. */
+function forkEngine(env: NodeJS.ProcessEnv, { onStart, onMessage, onEnd }: EngineListener): EngineProcess {
+  const child = fork(new URL('./engine.ts', import.meta.url), { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env });
+  const stderr = new Tail();
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => stderr.add(text));
+  child.on('message', onMessage);
+  child.on('error', (error) => {
+    // A message that no longer reaches a process which has started: its end says more.
+    if (child.pid === undefined) onEnd({ code: null, signal: null, stderr: '', notStarted: error });
+  });
+  child.on('exit', (code, signal) => onEnd({ code, signal, stderr: stderr.text }));
+  if (child.pid !== undefined) onStart(child.pid);
+  return {
+    pid: child.pid,
+    send: (request) => void (child.connected && child.send(request)),
+    kill: () => void child.kill('SIGKILL'),
+    release: () => void (child.connected && child.disconnect()),
+  };
 }
 
-/** The end of what native code printed: the only trace of a crash. */
-function keepTail(child: ChildProcess): () => string {
-  let tail = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    tail = (tail + text).slice(-STDERR_KEPT);
-  });
-  return () => tail.trim();
+const TAIL_LENGTH = 4096;
+
+/** The end of a long text that comes in pieces. */
+export class Tail {
+  #text = '';
+
+  add(text: string): void {
+    this.#text = (this.#text + text).slice(-TAIL_LENGTH);
+  }
+
+  get text(): string {
+    return this.#text.trim();
+  }
 }
