@@ -16,6 +16,8 @@ export interface TensorRange {
   readonly offset: number;
   /** Bytes. */
   readonly length: number;
+  /** What the stored values are multiplied by, where that is not 1. */
+  readonly scale?: number;
 }
 
 /** A tensor in memory, as the runtime takes and gives it. */

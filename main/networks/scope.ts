@@ -50,14 +50,16 @@ export class CheckpointScope extends PrefixScope {
 /** Writes down what a network would read: its layout, without a checkpoint. */
 class LayoutScope extends PrefixScope {
   readonly layout: { name: string; shape: readonly number[] }[];
+  readonly #isWhole: boolean;
 
-  constructor(layout: { name: string; shape: readonly number[] }[] = [], prefix = '') {
+  constructor(isWhole: boolean, layout: { name: string; shape: readonly number[] }[] = [], prefix = '') {
     super(prefix);
+    this.#isWhole = isWhole;
     this.layout = layout;
   }
 
   at(prefix: string | number): Scope {
-    return new LayoutScope(this.layout, this.path(prefix));
+    return new LayoutScope(this.#isWhole, this.layout, this.path(prefix));
   }
 
   tensor(name: string, shape: readonly number[]): TensorRange {
@@ -66,13 +68,13 @@ class LayoutScope extends PrefixScope {
   }
 
   unused(name: string, shape: readonly number[]): void {
-    this.tensor(name, shape);
+    if (this.#isWhole) this.tensor(name, shape);
   }
 }
 
-/** Every tensor that a network reads, in the order in which it asks for them. */
-export function recordLayout(read: (scope: Scope) => unknown): Layout {
-  const scope = new LayoutScope();
+/** Every tensor of a network's checkpoint, in the order in which it asks for them; or only those that it uses. */
+export function recordLayout(read: (scope: Scope) => unknown, which: 'all' | 'used' = 'all'): Layout {
+  const scope = new LayoutScope(which === 'all');
   read(scope);
   return scope.layout;
 }

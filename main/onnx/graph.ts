@@ -51,8 +51,9 @@ export class Graph extends NodeGraph {
     if (x.dims.at(-1) !== inner) throw misfit('linear', x, `last dimension ${inner} of ${weight.name}`);
     const rows = flatten(x.dims.slice(0, -1));
     const flat = this.reshape(x, [rows, inner]);
-    const inputs = [flat, this.weight(weight), ...(bias ? [this.vector(bias, out)] : [])];
-    const result = this.node('Gemm', inputs, [rows, out], { transB: 1 });
+    const inputs = [flat, this.unscaled(weight), ...(bias ? [this.vector(bias, out)] : [])];
+    const scale = weight.scale === undefined ? {} : { alpha: { float: weight.scale } };
+    const result = this.node('Gemm', inputs, [rows, out], { transB: 1, ...scale });
     this.countFlops(x, 2 * inner * out);
     return this.reshape(result, [...x.dims.slice(0, -1), out]);
   }

@@ -38,8 +38,9 @@ interface Weight {
   readonly range: TensorRange;
   /** As it lies in the file. */
   readonly stored: Value;
-  /** As f32, once somebody asked for it. */
+  /** As f32, once somebody asked for it; without its scale, and with it. */
   full?: Value;
+  scaled?: Value;
 }
 
 /**
@@ -87,9 +88,16 @@ export class NodeGraph {
 
   /** A tensor of the checkpoint, as f32. */
   weight(range: TensorRange): Value {
+    const full = this.unscaled(range);
+    if (range.scale === undefined) return full;
+    const scale = this.constant(Float32Array.of(range.scale), [1]);
+    return (this.#stored(range).scaled ??= this.node('Mul', [full, scale], full.dims));
+  }
+
+  /** The same without the factor that a file of scaled fp8 keeps beside it. */
+  protected unscaled(range: TensorRange): Value {
     const weight = this.#stored(range);
-    weight.full ??= range.dtype === 'F32' ? weight.stored : this.cast(weight.stored, ELEMENT.FLOAT);
-    return weight.full;
+    return (weight.full ??= range.dtype === 'F32' ? weight.stored : this.cast(weight.stored, ELEMENT.FLOAT));
   }
 
   /** A weight of one dimension: of another size, the runtime would broadcast it. */

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { TensorRange } from '../contract/tensor.ts';
 import { fingerprintOf, type Layout } from './fingerprint.ts';
+import { readScale, scaledFp8 } from './scaled-fp8.ts';
 import { asComputable, readSafetensors, shapeText, shorten, type SafetensorsFile, type TensorEntry } from './safetensors.ts';
 
 /**
@@ -16,12 +17,22 @@ export class Checkpoint {
   /** Bytes of all files. */
   readonly size: number;
   readonly #owners = new Map<string, SafetensorsFile>();
+  readonly #scales = new Map<string, TensorEntry>();
+  /** Tensors of the files that are none of the model's. */
+  #beside = 0;
 
   private constructor(path: string, files: readonly SafetensorsFile[]) {
     this.path = path;
     this.files = files;
     this.size = files.reduce((sum, file) => sum + file.size, 0);
-    for (const file of files) for (const name of file.tensors.keys()) this.#owners.set(name, file);
+    for (const file of files) this.#add(file);
+  }
+
+  #add(file: SafetensorsFile): void {
+    const { scales, beside } = scaledFp8(file.tensors);
+    for (const name of file.tensors.keys()) if (!beside.has(name)) this.#owners.set(name, file);
+    for (const [name, entry] of scales) this.#scales.set(name, entry);
+    this.#beside += beside.size;
   }
 
   /**
@@ -39,7 +50,7 @@ export class Checkpoint {
   }
 
   get #isAmbiguous(): boolean {
-    return this.files.reduce((sum, file) => sum + file.tensors.size, 0) !== this.#owners.size;
+    return this.files.reduce((sum, file) => sum + file.tensors.size, 0) !== this.#owners.size + this.#beside;
   }
 
   static #openSharded(path: string): Checkpoint {
@@ -104,7 +115,9 @@ export class Checkpoint {
         { file: owner.file, tensor: name, expected, got: shapeText(entry.shape) },
       );
     }
-    return asComputable(owner, entry);
+    const scale = this.#scales.get(name);
+    const range = asComputable(owner, entry);
+    return scale ? { ...range, scale: readScale(owner, scale) } : range;
   }
 }
 

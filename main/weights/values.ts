@@ -3,7 +3,9 @@ import { readTensorBytes, valuesIn } from './safetensors.ts';
 
 /** Reads a tensor's values as f32; for small tensors: embeddings, factors of a LoRA. */
 export function readValues(range: TensorRange): Float32Array {
-  return toFloat32(readTensorBytes(range), range.dtype);
+  const values = toFloat32(readTensorBytes(range), range.dtype);
+  const { scale = 1 } = range;
+  return scale === 1 ? values : values.map((value) => value * scale);
 }
 
 /** A tensor as the file has it: f32, or the bits of a narrower type. */

@@ -3,6 +3,7 @@ import { dinov3 } from '../../main/networks/dinov3.ts';
 import { i2l } from '../../main/networks/i2l.ts';
 import { layoutOf, type Network } from '../../main/networks/network.ts';
 import { qwen25vl } from '../../main/networks/qwen25vl.ts';
+import { recordLayout } from '../../main/networks/scope.ts';
 import { siglip2 } from '../../main/networks/siglip2.ts';
 import { elementCount } from '../../main/contract/tensor.ts';
 import { fingerprintOf } from '../../main/weights/fingerprint.ts';
@@ -42,5 +43,12 @@ describe('layouts built from our own view of each architecture', () => {
     expect(layout.reduce((sum, { shape }) => sum + elementCount(shape), 0)).toBe(model.parameters);
     const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);
     expect(layout.toSorted(byName)).toEqual(expand(model.layout as unknown as Row[]).sort(byName));
+  });
+
+  test('what a network uses of a checkpoint leaves out what it names as unused, alone', () => {
+    const [network, config] = [qwen25vl as unknown as Network<unknown>, qwen25vl.published['qwen2.5-vl-7b']];
+    const all = new Set(layoutOf(network, config).map(({ name }) => name));
+    const used = new Set(recordLayout((scope) => network.read(scope, config), 'used').map(({ name }) => name));
+    expect([...all].filter((name) => !used.has(name))).toEqual(['lm_head.weight']);
   });
 });
