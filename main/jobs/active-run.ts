@@ -32,7 +32,8 @@ export class ActiveRun {
   readonly #meter: RunProgress;
   readonly #before: number;
   readonly #started: number;
-  #progress: QueueProgress | null;
+  /** Of an earlier run, until this one says something. */
+  readonly #progress: QueueProgress | null;
   #ended = false;
 
   constructor(row: JobRow, options: RunOptions) {
@@ -48,7 +49,8 @@ export class ActiveRun {
 
   /** What to write down of it from time to time. */
   get change(): Required<Pick<JobChange, 'progress' | 'runSeconds'>> {
-    return { progress: this.#progress, runSeconds: this.#before + this.#options.clock.seconds() - this.#started };
+    const now = this.#options.clock.seconds();
+    return { progress: this.#meter.at(now) ?? this.#progress, runSeconds: this.#before + now - this.#started };
   }
 
   /** Only the first reason is told; the runner is on its way out after that. */
@@ -112,7 +114,7 @@ export class ActiveRun {
 
   #update(update: ProgressUpdate): void {
     if (this.#ended) return;
-    this.#progress = this.#meter.update(update, this.#options.clock.seconds());
+    this.#meter.update(update, this.#options.clock.seconds());
     this.#options.onProgress(this);
   }
 }

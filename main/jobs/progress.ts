@@ -8,6 +8,7 @@ const SPEED_WINDOW = 3;
 /** Completes what a run tells of itself: speed from bytes, time left and fraction from work. */
 export class RunProgress {
   readonly #eta: EtaEstimator;
+  #told: { readonly progress: QueueProgress; readonly seconds: number } | undefined;
   #last: { readonly seconds: number; readonly bytes: number } | undefined;
   #speed: number | undefined;
 
@@ -22,7 +23,22 @@ export class RunProgress {
       ...(time && { etaSeconds: time.left, fraction: shareOf(time.done, time.left) }),
       ...this.#speedOf(told.bytesDone, seconds),
     };
-    return { ...derived, ...told };
+    const progress = { ...derived, ...told };
+    this.#told = { progress, seconds };
+    return progress;
+  }
+
+  /** The last update as it is by now: time goes by between two of them. */
+  at(seconds: number): QueueProgress | undefined {
+    if (!this.#told) return undefined;
+    const { progress, seconds: then } = this.#told;
+    const { etaSeconds, fraction } = progress;
+    if (etaSeconds === undefined) return progress;
+    const passed = Math.min(etaSeconds, Math.max(0, seconds - then));
+    if (passed === 0) return progress;
+    // At the speed at which the time left goes by.
+    const share = fraction === undefined ? {} : { fraction: Math.min(1, fraction + ((1 - fraction) * passed) / etaSeconds) };
+    return { ...progress, ...share, etaSeconds: etaSeconds - passed };
   }
 
   measured(): Measured[] {

@@ -41,6 +41,8 @@ export interface NewJobRequest {
 const LIMITS: Readonly<Record<Lane, number>> = { engine: 1, light: 2, download: 2 };
 const CRASH_LIMIT = 3;
 const RETRY_MS = 1000;
+/** Between two words on the time that is left. */
+const TICK_MS = 1000;
 /** Ended jobs of earlier processes that the events tell of; the others are in the store. */
 const KNOWN_ENDED = 200;
 const OPEN_STATES = JOB_STATES.filter((state) => !hasEnded(state));
@@ -67,6 +69,7 @@ export class JobQueue {
   readonly #outcomes = new Map<ActiveRun, Outcome>();
   readonly #flushed = new WeakMap<ActiveRun, number>();
   #open = false;
+  #ticker: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
 
   constructor({ store, runners, limits = LIMITS, clock = systemClock, ...rest }: QueueOptions) {
@@ -94,6 +97,7 @@ export class JobQueue {
     for (const run of this.#active.values()) run.stop('shutdown');
     await Promise.all(this.#work);
     clearTimeout(this.#retry);
+    this.#stopTicker();
   }
 
   /** In the order in which they run; ended ones behind, the latest first. */
@@ -291,6 +295,7 @@ export class JobQueue {
     });
     this.#store.update(row.id, changeOn(row, 'start', 'running', this.#clock));
     this.#active.set(row.id, run);
+    this.#ticker ??= setInterval(() => this.#tick(), TICK_MS);
     this.events.publish(viewOf(this.#row(row.id)));
     // Not at once: a runner's first lines are not to run within somebody's pause() or enqueue().
     const work = Promise.resolve()
@@ -312,6 +317,16 @@ export class JobQueue {
     this.#guard(() => this.#store.update(run.id, run.change));
   }
 
+  /** A run that says nothing for a while still comes nearer to its end. */
+  #tick(): void {
+    for (const { id, change } of this.#active.values()) this.events.progress(id, change.progress, change.runSeconds);
+  }
+
+  #stopTicker(): void {
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+  }
+
   #settle(run: ActiveRun, outcome: Outcome): void {
     const row = this.#row(run.id);
     this.#store.transaction(() => {
@@ -323,6 +338,7 @@ export class JobQueue {
     });
     this.#outcomes.delete(run);
     this.#active.delete(run.id);
+    if (this.#active.size === 0) this.#stopTicker();
     this.events.publish(viewOf(this.#row(run.id)));
   }
 }

@@ -41,6 +41,11 @@ export class ProgressMeter {
     for (const { network, weightBytes, flops } of plans) this.#workOf(network).total += priorSeconds(weightBytes, flops);
   }
 
+  /** Before anything is done: whoever measures speeds takes the time from here. */
+  begin({ network }: NetworkPlan): Progress {
+    return this.#progress(network, '');
+  }
+
   /** All of its images turned out to be of no use. */
   skip(plan: NetworkPlan): void {
     this.#done.stages += plan.groups.reduce((count, group) => count + group.count, 0);
@@ -55,10 +60,14 @@ export class ProgressMeter {
     this.#done.stages += group.count;
     this.#done.bytes += group.weightBytes;
     this.#count(plan, share * priorSeconds(plan.weightBytes, plan.flops));
+    return this.#progress(plan.network, stage);
+  }
+
+  #progress(network: string, stage: string): Progress {
     const elapsed = (performance.now() - this.#started) / 1000;
     const left = Math.max(0, this.#total.seconds - this.#done.seconds);
     return {
-      network: plan.network,
+      network,
       stage,
       stageIndex: this.#done.stages,
       stageCount: this.#total.stages,

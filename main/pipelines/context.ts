@@ -5,7 +5,7 @@ import type { Amount } from '../onnx/cost.ts';
 import type { Device, SessionOptions } from '../onnx/runtime.ts';
 import { runNetwork, type NetworkRun } from '../offload/executor.ts';
 import { planNetwork, type NetworkPlan } from '../offload/planner.ts';
-import { ProgressMeter } from '../offload/progress.ts';
+import { ProgressMeter, type Progress } from '../offload/progress.ts';
 import { Reader } from '../offload/reader.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
@@ -120,6 +120,7 @@ export class NetworkRunner {
   readonly #meter: ProgressMeter;
   readonly #trace = new Trace();
   readonly #reader: Reader;
+  #hasBegun = false;
 
   constructor(context: PipelineContext, session: SessionOptions, works: readonly Work[], memory: number) {
     this.#context = context;
@@ -142,16 +143,17 @@ export class NetworkRunner {
     if (images === 0) return this.#meter.skip(planned);
     const isAsPlanned = images === undefined || images === planned.images;
     const plan = isAsPlanned ? planned : planFor({ network, images }, this.#memory);
+    const tell = ({ network: step, ...progress }: Progress): void =>
+      this.#context.emit({ type: 'progress', step, images: plan.images, device: this.#session.device, ...progress });
+    if (!this.#hasBegun) tell(this.#meter.begin(planned));
+    this.#hasBegun = true;
     await runNetwork({
       stages: network.stages,
       plan,
       session: this.#session,
       load,
       sink,
-      onGroup: (group, stage) => {
-        const { network: step, ...progress } = this.#meter.finish(planned, group, stage);
-        this.#context.emit({ type: 'progress', step, images: plan.images, device: this.#session.device, ...progress });
-      },
+      onGroup: (group, stage) => tell(this.#meter.finish(planned, group, stage)),
       signal: this.#context.signal,
       reader: this.#reader,
       trace: this.#trace,

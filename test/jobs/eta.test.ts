@@ -256,6 +256,19 @@ describe('progress of a run', () => {
     expect(progress.update({ ...at(60), etaSeconds: 1, bytesPerSecond: 3 }, 6)).toMatchObject({ etaSeconds: 1, bytesPerSecond: 3 });
   });
 
+  test('the time left goes by between two updates, down to nothing', () => {
+    const progress = new RunProgress(new Map([['a', 10]]));
+    expect(progress.at(3)).toBeUndefined();
+    progress.update({ step: 's', stage: '', work: [{ kind: 'a', done: 20, total: 100 }] }, 5);
+    expect(progress.at(5)).toMatchObject({ etaSeconds: 8, fraction: 0.2 });
+    expect(progress.at(7)?.etaSeconds).toBeCloseTo(6);
+    expect(progress.at(7)?.fraction).toBeCloseTo(0.4);
+    expect(progress.at(4)).toMatchObject({ etaSeconds: 8 });
+    expect(progress.at(99)).toMatchObject({ etaSeconds: 0, fraction: 1 });
+    progress.update({ step: 's', stage: '' }, 100);
+    expect(progress.at(200)).toEqual({ step: 's', stage: '' });
+  });
+
   test('a second word in the same moment tells no speed', () => {
     const progress = new RunProgress(new Map());
     for (const bytesDone of [0, 10, 20])
