@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { runInEngine, type StartEngineProcess } from './engine-process.ts';
 import type { ApiContext } from './handlers/api.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { Database } from './library/database.ts';
@@ -10,6 +11,8 @@ export interface AppOptions {
   readonly dataFolder: string;
   /** Of this process, for others that want the data folder: 'i2L Studio', 'i2l serve at http://…'. */
   readonly name: string;
+  /** Where engines are not Node's children. */
+  readonly startEngine?: StartEngineProcess | undefined;
 }
 
 /** What the contract's procedures work on; the wire adds who asks. */
@@ -26,11 +29,14 @@ export interface App {
  * Builds the services once, as the owner of the data folder.
  * @throws I2lError LIBRARY_IN_USE that says who has it; and what Database.open and SettingsStore.open give
  */
-export async function openApp({ dataFolder, name }: AppOptions): Promise<App> {
+export async function openApp({ dataFolder, name, startEngine }: AppOptions): Promise<App> {
   const database = await Database.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
-    const queue = new JobQueue({ store: new LibraryJobs(database), runners: allRunners() });
+    const queue = new JobQueue({
+      store: new LibraryJobs(database),
+      runners: allRunners((job, run) => runInEngine(job, run, startEngine)),
+    });
     queue.start();
     return {
       services: { dataFolder, settings, queue },

@@ -8,17 +8,17 @@ import {
 } from '../contract/job.ts';
 import type { AnyRunner } from '../jobs/runner.ts';
 import { createRunner } from './create-job.ts';
-import { engineRunner } from './engine-job.ts';
+import { engineRunner, type StartEngine } from './engine-job.ts';
 
 /** One for every kind of job that the queue can be given. */
-export function allRunners(): AnyRunner[] {
+export function allRunners(start?: StartEngine): AnyRunner[] {
   return [
-    createRunner(),
-    engineRunner({ kind: 'encode', schema: encodeJobSchema }),
-    engineRunner({ kind: 'decode', schema: decodeJobSchema }),
-    engineRunner({ kind: 'reset-rank', schema: resetRankJobSchema }),
-    engineRunner({ kind: 'spectrum', schema: spectrumJobSchema }),
-    engineRunner({ kind: 'merge', schema: mergeJobSchema }),
-    engineRunner({ kind: 'diff', schema: diffJobSchema }),
+    createRunner({}, start),
+    engineRunner({ kind: 'encode', schema: encodeJobSchema }, start),
+    engineRunner({ kind: 'decode', schema: decodeJobSchema }, start),
+    engineRunner({ kind: 'reset-rank', schema: resetRankJobSchema }, start),
+    engineRunner({ kind: 'spectrum', schema: spectrumJobSchema }, start),
+    engineRunner({ kind: 'merge', schema: mergeJobSchema }, start),
+    engineRunner({ kind: 'diff', schema: diffJobSchema }, start),
   ];
 }
