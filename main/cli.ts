@@ -211,6 +211,7 @@ shown(program.command('serve'))
   .option('--port <n>', 'this port (default: the first that is free from 8225 on)', parsePort)
   .option('--token <secret>', 'what signs in, again and again (default: a new one for each browser)')
   .option('--allow-host <names>', 'more names by which browsers may call this machine', parseList)
+  .addOption(new Option('--interface <folder>', 'a built interface').hideHelp())
   .action((options: ServeCommandOptions & ReportOptions) =>
     act(options, async (context) => {
       const { serveApp } = await import('./cli/serve-command.ts');

@@ -18,6 +18,8 @@ export interface ServeCommandOptions {
   readonly port?: number;
   readonly token?: string;
   readonly allowHost?: readonly string[];
+  /** Another built interface than ours. */
+  readonly interface?: string;
 }
 
 const DEFAULT_PORT = 8225;
@@ -28,7 +30,7 @@ const SHORTEST_TOKEN = 16;
 export async function serveApp({ report, signal }: CommandContext, options: ServeCommandOptions): Promise<void> {
   const { host, port, token, allowHost = [] } = options;
   if (token !== undefined) checkToken(token);
-  const assets = new Assets(fileURLToPath(new URL('../../out/renderer', import.meta.url)));
+  const assets = new Assets(options.interface ?? fileURLToPath(new URL('../../out/renderer', import.meta.url)));
   await assets.check();
   const listener = await listen({ host, port: port ?? DEFAULT_PORT, otherPorts: port === undefined ? OTHER_PORTS : 0 });
   const addresses = addressesOf(host, listener.port);

@@ -45,6 +45,10 @@ export class SettingsStore {
     return () => void this.#listeners.delete(listener);
   }
 
+  get listenerCount(): number {
+    return this.#listeners.size;
+  }
+
   async #apply(change: SettingsChange): Promise<Settings> {
     const settings = settingsSchema.parse({ ...this.#settings, ...withoutUndefined(change) });
     await mkdir(dirname(this.file), { recursive: true }).catch((error: unknown) => {
