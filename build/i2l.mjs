@@ -10,7 +10,12 @@ const suffix = process.platform === 'win32' ? 'node.exe' : 'node';
 const node = fileURLToPath(new URL(`../node_modules/node/bin/${suffix}`, import.meta.url));
 const cli = fileURLToPath(new URL('../main/cli.ts', import.meta.url));
 
-const child = spawn(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' });
+// Compiled modules are kept beside the packages that most of them are: half of a short command's time.
+const cache = fileURLToPath(new URL('../node_modules/.cache/compiled', import.meta.url));
+const child = spawn(node, [cli, ...process.argv.slice(2)], {
+  stdio: 'inherit',
+  env: { NODE_COMPILE_CACHE: cache, ...process.env },
+});
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
 child.on('error', (error) => {
   console.error(`i2l: ${error.message}; run npm ci first.`);

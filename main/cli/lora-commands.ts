@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import type { JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
-import { hashLora, inspectLora, type LoraSummary } from '../pipelines/inspect-lora.ts';
+import { inspectLora, type LoraSummary } from '../pipelines/inspect-lora.ts';
+import { keptSpectrum } from '../pipelines/spectrum-cache.ts';
 import { readSpectrum } from '../pipelines/spectrum-file.ts';
 import { spectrumTable } from '../pipelines/spectrum-table.ts';
 import { loraPath, runAndReport, runEngineJob, type CommandContext, type CreateOptions, type EngineOptions } from './commands.ts';
@@ -48,12 +49,12 @@ function choiceOf({ rank: fixed, energy, ratio, perModule = false }: RankOptions
 
 /** Singular values are computed once and kept by the hash of the tensors. */
 async function showSpectrum(context: CommandContext, file: string, options: RankOptions): Promise<void> {
-  const path = join(dataFolder(), 'cache', 'spectra', `${hashLora(file).tensorHash}.safetensors`);
-  if (!existsSync(path)) {
-    mkdirSync(dirname(path), { recursive: true });
-    await runEngineJob(context, { ...engineOptions(options), kind: 'spectrum', file: resolve(file), output: path });
+  const kept = keptSpectrum(file, join(dataFolder(), 'cache'));
+  if (!kept.spectrum) {
+    mkdirSync(dirname(kept.path), { recursive: true });
+    await runEngineJob(context, { ...engineOptions(options), kind: 'spectrum', file: resolve(file), output: kept.path });
   }
-  const spectrum = readSpectrum(path);
+  const spectrum = kept.spectrum ?? readSpectrum(kept.path);
   const rows = spectrumTable(spectrum);
   const lines = rows.map(
     (row) =>

@@ -5,7 +5,7 @@ import type { LoraModule } from '../lora/read-lora.ts';
 import type { StoredDtype } from '../lora/write-lora.ts';
 import type { Kernel, Kernels } from '../offload/kernels.ts';
 import { mulberry32 } from '../weights/synthetic.ts';
-import { readBits } from '../weights/values.ts';
+import { columnsOf, readBits } from '../weights/values.ts';
 import { cutKernel, gramKernel, innerProductsKernel, mergeKernel, recombineKernel, type Part } from './lora-factors.ts';
 
 /**
@@ -52,6 +52,8 @@ export type Kind = keyof Tasks;
 
 /** One kind of task. */
 interface Rule<K extends Kind> {
+  /** Whether it computes for longer than its results take to be handed from thread to thread. */
+  readonly isHeavy: boolean;
   readonly path: (task: Tasks[K]) => string;
   /** What it reads. */
   readonly ranges: (task: Tasks[K]) => readonly TensorRange[];
@@ -63,12 +65,14 @@ interface Rule<K extends Kind> {
 
 const RULES: { readonly [K in Kind]: Rule<K> } = {
   spectrum: {
+    isHeavy: true,
     path: ({ module }) => module.path,
     ranges: ({ module }) => [module.a, module.b],
     kernels: ({ module }) => [gramKernel(module)],
     perform: async ({ module }, kernels) => (await decomposed(kernels, module, bothFactors(module))).singularValues,
   },
   reset: {
+    isHeavy: true,
     path: ({ module }) => module.path,
     ranges: ({ module }) => [module.a, module.b],
     kernels: ({ module, rank, dtype }) => [
@@ -78,15 +82,18 @@ const RULES: { readonly [K in Kind]: Rule<K> } = {
     perform: reset,
   },
   cut: {
+    isHeavy: false,
     path: ({ module }) => module.path,
     ranges: ({ module: { a, b }, rank }) => [rowsOf(a, 0, rank), b],
-    kernels: ({ module, rank, dtype }) => [cutKernel(module, rank, dtype)],
-    perform: ({ module, rank, dtype }, kernels) => {
-      const feeds = { a: readBits(rowsOf(module.a, 0, rank)), b: readBits(module.b) };
-      return newFactors(kernels, cutKernel(module, rank, dtype), feeds);
+    kernels: ({ module, rank, dtype }) => (isAsStored(module, dtype) ? [] : [cutKernel(module, rank, dtype)]),
+    perform: async ({ module, rank, dtype }, kernels) => {
+      const [a, b] = [readBits(rowsOf(module.a, 0, rank)), readBits(module.b)];
+      if (isAsStored(module, dtype)) return { a, b: columnsOf(b, module.firstColumn, rank) };
+      return newFactors(kernels, cutKernel(module, rank, dtype), { a, b });
     },
   },
   merge: {
+    isHeavy: false,
     path: ({ path }) => path,
     ranges: ({ parts }) => parts.flatMap(({ module: { a, b } }) => [a, b]),
     kernels: ({ parts, dtype }) => [mergeKernel(parts, dtype)],
@@ -94,6 +101,7 @@ const RULES: { readonly [K in Kind]: Rule<K> } = {
       newFactors(kernels, mergeKernel(parts, dtype), numberedFactors(parts.map(({ module }) => module))),
   },
   compare: {
+    isHeavy: true,
     path: ({ first }) => first.path,
     ranges: ({ first, second }) => [first.a, first.b, second.a, second.b],
     kernels: ({ first, second }) => [innerProductsKernel(first, second)],
@@ -112,6 +120,11 @@ export interface SentTask<K extends Kind = Kind> {
 
 export function performTask<K extends Kind>({ kind, task }: SentTask<K>, kernels: Kernels): Promise<Results[K]> {
   return RULES[kind].perform(task, kernels);
+}
+
+/** Whether threads of their own make tasks of a kind faster. */
+export function isHeavy(kind: Kind): boolean {
+  return RULES[kind].isHeavy;
 }
 
 /** The module that a task is about. */
@@ -137,6 +150,10 @@ async function reset({ module, rank, split, dtype }: Tasks['reset'], kernels: Ke
   const own = kept > 0 ? { ...feeds, ...firstComponents(decomposition, module.rank, kept, split) } : {};
   const factors = await newFactors(kernels, recombineKernel(module, { kept, rank }, dtype), { ...own, ...start });
   return { ...factors, singularValues };
+}
+
+function isAsStored({ a, b }: LoraModule, dtype: StoredDtype): boolean {
+  return a.dtype === dtype && b.dtype === dtype;
 }
 
 async function decomposed(kernels: Kernels, module: LoraModule, feeds: TensorMap): Promise<Decomposition> {

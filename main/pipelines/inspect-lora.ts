@@ -58,19 +58,33 @@ export function hashLora(path: string): LoraHashes {
   const { dataOffset, file } = readSafetensors(path);
   const whole = createHash('sha256');
   const tensors = createHash('sha256');
+  readFrom(file, 0, (bytes, at) => {
+    whole.update(bytes);
+    if (at + bytes.length > dataOffset) tensors.update(bytes.subarray(Math.max(0, dataOffset - at)));
+  });
+  const [sha256, tensorHash] = [whole.digest('hex'), tensors.digest('hex')];
+  return { sha256, tensorHash, autoV2: sha256.slice(0, 10).toUpperCase(), autoV3: tensorHash.slice(0, 12).toUpperCase() };
+}
+
+/** The sha256 of the tensor bytes alone, hex. */
+export function hashTensors(path: string): string {
+  const { dataOffset, file } = readSafetensors(path);
+  const tensors = createHash('sha256');
+  readFrom(file, dataOffset, (bytes) => void tensors.update(bytes));
+  return tensors.digest('hex');
+}
+
+function readFrom(file: string, start: number, take: (bytes: Buffer, at: number) => void): void {
   const buffer = Buffer.allocUnsafe(CHUNK);
   let fd: number | undefined;
   try {
     fd = openSync(file, 'r');
-    for (let at = 0, got = readSync(fd, buffer, 0, CHUNK, 0); got > 0; at += got, got = readSync(fd, buffer, 0, CHUNK, at)) {
-      whole.update(buffer.subarray(0, got));
-      if (at + got > dataOffset) tensors.update(buffer.subarray(Math.max(0, dataOffset - at), got));
+    for (let at = start, got = readSync(fd, buffer, 0, CHUNK, at); got > 0; at += got, got = readSync(fd, buffer, 0, CHUNK, at)) {
+      take(buffer.subarray(0, got), at);
     }
   } catch (error) {
-    throw fileError(path, 'read', error);
+    throw fileError(file, 'read', error);
   } finally {
     if (fd !== undefined) closeSync(fd);
   }
-  const [sha256, tensorHash] = [whole.digest('hex'), tensors.digest('hex')];
-  return { sha256, tensorHash, autoV2: sha256.slice(0, 10).toUpperCase(), autoV3: tensorHash.slice(0, 12).toUpperCase() };
 }

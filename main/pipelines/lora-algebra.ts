@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { I2lError } from '../contract/errors.ts';
 import type { JobResult } from '../contract/job.ts';
 import {
+  isHeavy,
   performTask,
   taskBytes,
   taskKernels,
@@ -53,9 +54,10 @@ export class LoraAlgebra {
     if (smallest > job.memory) throw memoryRefusal(peak.step, peak.module, smallest, job.memory);
     this.#work = passes.map((pass) => ({ step: pass.kind, done: 0, total: bytesOf(pass) }));
     const bytes = this.#work.reduce((sum, { total }) => sum + total, 0);
+    const heavyBytes = this.#work.reduce((sum, { step, total }) => sum + (isHeavy(step) ? total : 0), 0);
     const fits = Math.floor((job.memory - ENGINE_BASELINE_BYTES) / (THREAD_BYTES + AHEAD * peak.bytes));
     this.#context = context;
-    this.#workers = startWorkers(Math.min(threadsOf(job.threads), fits, Math.floor(bytes / BYTES_PER_THREAD)));
+    this.#workers = startWorkers(Math.min(threadsOf(job.threads), fits, Math.floor(heavyBytes / BYTES_PER_THREAD)));
     this.#total = { tasks: passes.reduce((sum, { tasks }) => sum + tasks.length, 0), bytes };
   }
 

@@ -1,28 +1,28 @@
 import { outputsOf, type Job, type JobResult } from '../contract/job.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
 import type { PipelineContext } from './context.ts';
-import { create, decode, encode } from './image-to-lora.ts';
-import { diffLoras } from './diff-loras.ts';
-import { mergeLoras } from './merge-loras.ts';
-import { computeSpectrum, resetRank } from './reset-rank.ts';
 
-/** Every job that the engine knows. @throws I2lError what it failed with */
+/**
+ * Every job that the engine knows. Each loads what it needs and no more: an engine's start is a good part of a
+ * short job.
+ * @throws I2lError what it failed with
+ */
 export async function runJob(context: PipelineContext, job: Job): Promise<JobResult> {
   for (const output of outputsOf(job)) removeStaleParts(output);
   switch (job.kind) {
     case 'create':
-      return create(context, job);
+      return (await import('./image-to-lora.ts')).create(context, job);
     case 'encode':
-      return encode(context, job);
+      return (await import('./image-to-lora.ts')).encode(context, job);
     case 'decode':
-      return decode(context, job);
+      return (await import('./image-to-lora.ts')).decode(context, job);
     case 'reset-rank':
-      return resetRank(context, job);
+      return (await import('./reset-rank.ts')).resetRank(context, job);
     case 'spectrum':
-      return computeSpectrum(context, job);
+      return (await import('./reset-rank.ts')).computeSpectrum(context, job);
     case 'merge':
-      return mergeLoras(context, job);
+      return (await import('./merge-loras.ts')).mergeLoras(context, job);
     case 'diff':
-      return diffLoras(context, job);
+      return (await import('./diff-loras.ts')).diffLoras(context, job);
   }
 }

@@ -23,6 +23,16 @@ export function readBits(range: TensorRange): HostTensor {
   }
 }
 
+/** Some columns of a matrix [rows, columns], as a matrix of their own. */
+export function columnsOf({ data, dims }: HostTensor, first: number, count: number): HostTensor {
+  const [rows = 0, columns = 0] = dims;
+  const own = data.slice(0, rows * count);
+  for (let to = 0, from = first; to < own.length; from += columns - count) {
+    for (const end = to + count; to < end; to++, from++) own[to] = data[from] as number;
+  }
+  return { data: own, dims: [rows, count] };
+}
+
 /** Raw little-endian values to f32; every value of the narrower types is exact in it. */
 export function toFloat32(bytes: Uint8Array, dtype: Dtype): Float32Array {
   // A copy of its own: a Buffer may start at an odd address of a shared pool (and its slice() is a view).

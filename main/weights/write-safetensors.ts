@@ -1,4 +1,5 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
 import { DTYPE_BYTES, elementCount, type Dtype } from '../contract/tensor.ts';
@@ -14,6 +15,9 @@ export interface Slot {
   readonly offset: number;
   readonly length: number;
 }
+
+/** So much is sent to the disk while the next is computed; else a large file's last flush takes as long as all else. */
+const FLUSHED_BYTES = 32 << 20;
 
 /** Tensor data starts at a multiple of this, as other writers do and memory maps like. */
 const ALIGNMENT = 8;
@@ -31,6 +35,7 @@ export class SafetensorsWriter {
   readonly #header: Buffer;
   #fd: number | undefined;
   #created = false;
+  #unflushed = 0;
 
   /**
    * @param tensors in file order. @param metadata text by key; keys are sorted, so that the same
@@ -116,6 +121,17 @@ export class SafetensorsWriter {
     const fd = this.#open();
     let done = 0;
     while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+    this.#unflushed += bytes.length;
+    if (this.#unflushed >= FLUSHED_BYTES) this.#flushAhead();
+  }
+
+  /** A head start for {@link finish}, which flushes what is left, and is told by the system of what failed here. */
+  #flushAhead(): void {
+    this.#unflushed = 0;
+    if (process.platform === 'win32') return; // A file that is open can't be renamed there.
+    void open(this.temporary, 'r+')
+      .then(async (handle) => handle.datasync().finally(() => handle.close()))
+      .catch(() => undefined);
   }
 
   #guard(action: () => void): void {

@@ -1,16 +1,21 @@
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchFull } from './full.ts';
+import { benchRank } from './rank.ts';
 
 /**
  * Benchmarks: each figure is a ratio against a limit or a reference measured in the same run, with the
- * machine named. Run by hand: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]
+ * machine named. Run by hand, see USAGE.
  */
+const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]
+       npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]`;
+
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     only: { type: 'string' },
     images: { type: 'string', default: '1,5' },
+    repeats: { type: 'string', default: '3' },
     folder: { type: 'string' },
     keep: { type: 'boolean', default: false },
   },
@@ -20,14 +25,12 @@ console.log(
   `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform} ${process.arch}, Node ${process.version}`,
 );
 
-if (positionals[0] !== 'full' || (values.only !== undefined && values.only !== 'style')) {
-  console.error('usage: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]');
-  process.exitCode = 2;
+const { folder, keep } = values;
+if (positionals[0] === 'full' && (values.only === undefined || values.only === 'style')) {
+  await benchFull({ styleOnly: values.only === 'style', imageCounts: values.images.split(',').map(Number), folder, keep });
+} else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {
+  await benchRank({ folder, keep, repeats: Number(values.repeats) });
 } else {
-  await benchFull({
-    styleOnly: values.only === 'style',
-    imageCounts: values.images.split(',').map(Number),
-    folder: values.folder,
-    keep: values.keep,
-  });
+  console.error(USAGE);
+  process.exitCode = 2;
 }

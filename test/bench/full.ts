@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
@@ -15,7 +13,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { JobResult } from '../../main/contract/job.ts';
 import { dinov3 } from '../../main/networks/dinov3.ts';
 import { i2l } from '../../main/networks/i2l.ts';
 import { layoutOf, type Network } from '../../main/networks/network.ts';
@@ -26,7 +23,7 @@ import { float32Bytes } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { collectImages } from '../../main/pipelines/list-images.ts';
 import { bestGemm } from './gemm.ts';
-import { watchMemory } from './memory-watch.ts';
+import { judge, measured, megabytes } from './measure.ts';
 
 /**
  * The whole job at the published sizes, with synthetic weights: what they say nothing about is the
@@ -39,7 +36,6 @@ export interface FullOptions {
   readonly keep: boolean;
 }
 
-const cli = fileURLToPath(new URL('../../main/cli.ts', import.meta.url));
 const STYLE = 'qwen-image-i2l-style';
 const ENCODERS = ['siglip2-g384', 'dinov3-7b'];
 const EMBEDDING_WIDTH = 1536 + 4096;
@@ -113,7 +109,15 @@ async function benchCreate(models: string, imageCounts: readonly number[]): Prom
   for (const count of imageCounts) {
     const images = Array.from({ length: count }, (_, i) => examples[i % examples.length] as string);
     const gemm = await bestGemm();
-    const { result, peak, wall } = await measured(['create', ...images, '--models', models, '--no-cache', '-o', join(models, 'out.safetensors')]);
+    const { result, peak, wall } = await measured([
+      'create',
+      ...images,
+      '--models',
+      models,
+      '--no-cache',
+      '-o',
+      join(models, 'out.safetensors'),
+    ]);
     console.log(
       `create, SigLIP2 + DINOv3-7B + Style, ${count} image${count === 1 ? '' : 's'}: ${wall.toFixed(1)} s; best f32 Gemm ${gemm.toFixed(0)} GFLOP/s`,
     );
@@ -128,29 +132,6 @@ async function benchCreate(models: string, imageCounts: readonly number[]): Prom
     judge('  weight bytes / bytes of the checkpoints', result.weightBytes / checkpoint, BARS.bytesRead, 'at most');
     judge('  peak memory of all processes / 1.5 GiB', peak / BARS.peakBytes, 1, 'at most');
   }
-}
-
-interface Measured {
-  readonly result: JobResult;
-  /** Bytes, of the command's process and all below it. */
-  readonly peak: number;
-  /** Seconds, from the command's start to its end. */
-  readonly wall: number;
-}
-
-/** Runs the command line as a user does, and measures it from outside. */
-async function measured(args: readonly string[]): Promise<Measured> {
-  const started = performance.now();
-  const child = spawn(process.execPath, [cli, ...args, '--device', 'cpu', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const watch = watchMemory(child.pid ?? 0);
-  let out = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-  const [code] = (await once(child, 'close')) as [number];
-  const wall = (performance.now() - started) / 1000;
-  const peak = watch.stop();
-  const last = out.trim().split('\n').at(-1) ?? '';
-  if (code !== 0) throw new Error(last);
-  return { result: JSON.parse(last) as JobResult, peak, wall };
 }
 
 function randomEmbeddings(folder: string, images: number): string {
@@ -189,13 +170,4 @@ function dropCaches(): boolean {
   } catch {
     return false;
   }
-}
-
-function judge(what: string, value: number, bar: number, sense: 'at most' | 'at least'): void {
-  const pass = sense === 'at most' ? value <= bar : value >= bar;
-  console.log(`${what}: ${value.toFixed(3)} (bar: ${sense} ${bar}) ${pass ? 'pass' : 'SHORT'}`);
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(0)} MB`;
 }
