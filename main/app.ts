@@ -1,4 +1,6 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileError } from './contract/errors.ts';
 import { runInEngine, type StartEngineProcess } from './engine-process.ts';
 import type { ApiContext } from './handlers/api.ts';
 import { JobQueue } from './jobs/queue.ts';
@@ -18,6 +20,8 @@ export interface AppOptions {
 /** What the contract's procedures work on; the wire adds who asks. */
 export type Services = Omit<ApiContext, 'mode'>;
 
+const LORAS_FOLDER = 'loras';
+
 /** All services of one data folder. */
 export interface App {
   readonly services: Services;
@@ -33,6 +37,7 @@ export async function openApp({ dataFolder, name, startEngine }: AppOptions): Pr
   const database = await Database.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
+    await makeLorasFolder(join(dataFolder, LORAS_FOLDER));
     const queue = new JobQueue({
       store: new LibraryJobs(database),
       runners: allRunners((job, run) => runInEngine(job, run, startEngine)),
@@ -48,5 +53,14 @@ export async function openApp({ dataFolder, name, startEngine }: AppOptions): Pr
   } catch (error) {
     await database.close();
     throw error;
+  }
+}
+
+/** Jobs write their LoRAs here unless they are told another place. */
+async function makeLorasFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw fileError(folder, 'write', error);
   }
 }

@@ -8,6 +8,8 @@ export type ConnectionState = 'connecting' | 'open' | 'reconnecting' | 'signed-o
 
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 8000;
+/** Another tab may sign in meanwhile. */
+const ASK_USER = 60_000;
 
 /** Milliseconds to wait before a try, doubling; the chance part keeps many tabs from coming at once. */
 export function waitBefore(tries: number, chance: number): number {
@@ -54,7 +56,7 @@ export class Connection implements ClientLink<ClientContext> {
       } catch (thrown) {
         // The state is what the user needs to know: there are two reasons only.
         this.state = thrown instanceof SignedOut ? 'signed-out' : 'reconnecting';
-        await this.#wait(waitBefore(tries, Math.random()));
+        await this.#wait(this.state === 'signed-out' ? ASK_USER : waitBefore(tries, Math.random()));
       }
     }
   }

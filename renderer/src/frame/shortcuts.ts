@@ -1,8 +1,7 @@
 import { SCREENS, type Screen } from '../state/route.svelte.ts';
 
 /** What a key means anywhere in the app; each screen and grid has its own besides. */
-export type Shortcut =
-  { readonly kind: 'screen'; readonly screen: Screen } | { readonly kind: 'search' } | { readonly kind: 'help' };
+export type Shortcut = { readonly kind: 'screen'; readonly screen: Screen } | { readonly kind: 'help' };
 
 export interface Key {
   readonly key: string;
@@ -17,9 +16,7 @@ export function shortcutFor({ key, ctrlKey, metaKey, altKey, typing }: Key): Sho
   const command = (ctrlKey || metaKey) && !altKey;
   const screen = SCREENS[Number(key) - 1];
   if (command && screen) return { kind: 'screen', screen };
-  if (command && key.toLowerCase() === 'k') return { kind: 'search' };
   if (typing || ctrlKey || metaKey || altKey) return undefined;
-  if (key === '/') return { kind: 'search' };
   return key === '?' ? { kind: 'help' } : undefined;
 }
 

@@ -1,8 +1,10 @@
 import { common } from './common.ts';
+import { create } from './create.ts';
 import { errors } from './errors.ts';
 import { queue } from './queue.ts';
+import { settings } from './settings.ts';
 
-export const en = { common, errors, queue };
+export const en = { common, create, errors, queue, settings };
 
 /** The same keys, whatever the words. */
 type Words<Of> = {

@@ -33,7 +33,6 @@ export const queue = {
     down: 'Run later',
     first: 'Run next',
     last: 'Run last',
-    openLora: 'Open in library',
   },
   actionsFor: (title: string): string => `Actions for ${title}`,
   priority: 'Priority',
@@ -44,10 +43,8 @@ export const queue = {
   eta: (time: string): string => `${time} left`,
   ran: (time: string): string => `took ${time}`,
   attempts: (count: number): string => `try ${count}`,
-  finishedAgo: (time: string): string => time,
   stage: (step: string, stage: string): string => (stage === '' ? step : `${step}, ${stage}`),
   starting: 'Starting',
-  sets: (done: number, all: number): string => `${done} of ${all} sets`,
   selectJob: 'Select a job to see its log and details.',
   problem: 'The queue cannot write down what happened; it keeps trying.',
 };

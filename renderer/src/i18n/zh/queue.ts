@@ -32,7 +32,6 @@ export const queue: Dictionary['queue'] = {
     down: '推后',
     first: '下一个运行',
     last: '最后运行',
-    openLora: '在库中打开',
   },
   actionsFor: (title) => `${title} 的操作`,
   priority: '优先级',
@@ -43,10 +42,8 @@ export const queue: Dictionary['queue'] = {
   eta: (time) => `剩余 ${time}`,
   ran: (time) => `用时 ${time}`,
   attempts: (count) => `第 ${count} 次尝试`,
-  finishedAgo: (time) => time,
   stage: (step, stage) => (stage === '' ? step : `${step}，${stage}`),
   starting: '正在启动',
-  sets: (done, all) => `${done} / ${all} 个图集`,
   selectJob: '选择一个任务以查看日志和详细信息。',
   problem: '队列暂时无法记录进展，正在重试。',
 };
