@@ -35,7 +35,7 @@ function open(runners: readonly AnyRunner[], store = new MemoryStore()): { queue
 }
 
 async function ended(queue: JobQueue, id: number): Promise<void> {
-  await expect.poll(() => hasEnded(queue.get(id).state), { timeout: 30_000, interval: 5 }).toBe(true);
+  await expect.poll(() => hasEnded(queue.get(id).state), { timeout: 60_000, interval: 5 }).toBe(true);
 }
 
 /** An engine that the test speaks for. */
@@ -163,7 +163,7 @@ describe('any engine job', () => {
   });
 });
 
-describe('create', () => {
+describe('create', { timeout: 180_000 }, () => {
   let slow: SlowJob;
   beforeAll(() => {
     slow = makeSlowJob(folder);
@@ -187,9 +187,9 @@ describe('create', () => {
     await runInEngine(slow.job(plain), { onEvent: () => undefined });
     const { queue } = open([createRunner()]);
     const id = add(queue, slow.job(file));
-    await expect.poll(() => queue.get(id).progress?.step, { timeout: 20_000, interval: 2 }).toBe('style');
+    await expect.poll(() => queue.get(id).progress?.step, { timeout: 60_000, interval: 2 }).toBe('style');
     queue.pause(id);
-    await expect.poll(() => queue.get(id).state, { timeout: 20_000, interval: 5 }).toBe('paused');
+    await expect.poll(() => queue.get(id).state, { timeout: 60_000, interval: 5 }).toBe('paused');
     expect(existsSync(file)).toBe(false);
     expect(readdirSync(folder).filter((name) => name.endsWith('.i2l-part'))).toEqual([]);
     queue.resume(id);
@@ -205,7 +205,7 @@ describe('create', () => {
     const start: StartEngine = (job, run) => runInEngine(job, { ...run, onStart: (engine) => (pid = engine) });
     const { queue } = open([createRunner({}, start)]);
     const id = add(queue, slow.job(file));
-    await expect.poll(() => queue.get(id).progress?.step, { timeout: 20_000, interval: 2 }).toBe('style');
+    await expect.poll(() => queue.get(id).progress?.step, { timeout: 60_000, interval: 2 }).toBe('style');
     process.kill(pid, 'SIGKILL');
     await ended(queue, id);
     expect(queue.get(id)).toMatchObject({ state: 'failed', error: { code: 'ENGINE_CRASHED', fields: { signal: 'SIGKILL' } } });
