@@ -1,4 +1,11 @@
-import { contextBridge } from 'electron';
+import { ipcRenderer } from 'electron';
 
-/** The doorway between the sandboxed page and the app: facts to show, and no functions. */
-contextBridge.exposeInMainWorld('i2l', { platform: process.platform, electron: process.versions.electron });
+/** The doorway between the sandboxed page and the app: on the page's word, one port of the app's; no functions. */
+const WANT = 'i2l:want-port';
+const PORT = 'i2l:port';
+
+window.addEventListener('message', ({ source, origin, data }) => {
+  if (source === window && origin === location.origin && data === WANT) ipcRenderer.send(WANT);
+});
+
+ipcRenderer.on(PORT, ({ ports }) => window.postMessage(PORT, location.origin, [...ports]));

@@ -5,7 +5,7 @@ const { contents, made, openExternal } = vi.hoisted(() => ({
   contents: {
     on: vi.fn(),
     setWindowOpenHandler: vi.fn(),
-    session: { setPermissionRequestHandler: vi.fn() },
+    session: { setPermissionRequestHandler: vi.fn(), setPermissionCheckHandler: vi.fn() },
   },
   made: [] as unknown[],
   openExternal: vi.fn(),
@@ -22,6 +22,8 @@ vi.mock('electron', () => ({
     }
   },
   shell: { openExternal },
+  nativeTheme: { shouldUseDarkColors: true },
+  protocol: {},
 }));
 
 const { openWindow, windowOptions } = await import('../../main/shell/window.ts');
@@ -44,16 +46,24 @@ describe('the window', () => {
   });
 
   test('is made with these options', () => {
-    openWindow('/preload.cjs', { file: '/index.html' });
+    openWindow('/preload.cjs');
     expect(made).toEqual([windowOptions('/preload.cjs')]);
   });
 
-  test('denies navigation', () => {
-    openWindow('/preload.cjs', { file: '/index.html' });
-    const [, onNavigate] = contents.on.mock.calls.find(([name]) => name === 'will-navigate') ?? [];
-    const event = { preventDefault: vi.fn() };
-    onNavigate?.(event);
-    expect(event.preventDefault).toHaveBeenCalledOnce();
+  test.each([
+    ['will-navigate', 'https://example.org/', true],
+    ['will-navigate', 'i2l://other/', true],
+    ['will-navigate', 'file:///etc/passwd', true],
+    ['will-navigate', 'i2l://app/', false],
+    ['will-frame-navigate', 'https://example.org/', true],
+    ['will-redirect', 'i2l://app/', true],
+    ['will-attach-webview', '', true],
+  ])('on %s to %s', (name, url, denied) => {
+    openWindow('/preload.cjs');
+    const [, listener] = contents.on.mock.calls.find(([event]) => event === name) ?? [];
+    const event = { url, preventDefault: vi.fn() };
+    listener?.(event);
+    expect(event.preventDefault).toHaveBeenCalledTimes(denied ? 1 : 0);
   });
 
   test.each([
@@ -62,19 +72,21 @@ describe('the window', () => {
     ['file:///etc/passwd', 0],
     ['javascript:alert(1)', 0],
   ])('opens no window for %s', (url, outside) => {
-    openWindow('/preload.cjs', { file: '/index.html' });
+    openWindow('/preload.cjs');
     const [[handler]] = contents.setWindowOpenHandler.mock.calls as [[(details: { url: string }) => unknown]];
     expect(handler({ url })).toEqual({ action: 'deny' });
     expect(openExternal).toHaveBeenCalledTimes(outside);
   });
 
   test('denies every permission', () => {
-    openWindow('/preload.cjs', { file: '/index.html' });
+    openWindow('/preload.cjs');
     const [[handler]] = contents.session.setPermissionRequestHandler.mock.calls as [
       [(contents: unknown, permission: string, answer: (allowed: boolean) => void) => void],
     ];
     const answer = vi.fn();
     handler({}, 'media', answer);
     expect(answer).toHaveBeenCalledWith(false);
+    const [[check]] = contents.session.setPermissionCheckHandler.mock.calls as [[() => boolean]];
+    expect(check()).toBe(false);
   });
 });
