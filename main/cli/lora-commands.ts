@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { I2lError } from '../contract/errors.ts';
+import { fileError, I2lError } from '../contract/errors.ts';
 import type { JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { inspectLora, type LoraSummary } from '../pipelines/inspect-lora.ts';
@@ -51,7 +51,7 @@ function choiceOf({ rank: fixed, energy, ratio, perModule = false }: RankOptions
 async function showSpectrum(context: CommandContext, file: string, options: RankOptions): Promise<void> {
   const kept = keptSpectrum(file, join(dataFolder(), 'cache'));
   if (!kept.spectrum) {
-    mkdirSync(dirname(kept.path), { recursive: true });
+    makeFolder(dirname(kept.path));
     await runEngineJob(context, { ...engineOptions(options), kind: 'spectrum', file: resolve(file), output: kept.path });
   }
   const spectrum = kept.spectrum ?? readSpectrum(kept.path);
@@ -63,6 +63,14 @@ async function showSpectrum(context: CommandContext, file: string, options: Rank
   const words = [`${file}: ${spectrum.length} modules`, ' rank       kept      worst  in bf16  worst module', ...lines].join('\n');
   const modules = spectrum.map((module) => ({ ...module, singularValues: [...module.singularValues] }));
   context.report.result(words, { type: 'spectrum', file, ranks: rows, modules });
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw fileError(folder, 'write', error);
+  }
 }
 
 export interface MergeOptions extends LoraOptions {
@@ -112,7 +120,7 @@ export async function diff(context: CommandContext, a: string, b: string, option
 function diffWords({ comparison = [] }: JobResult): string {
   const rows = comparison.map(({ module, relativeError, cosine, only }) => {
     if (only !== undefined) return `  only in the ${only === 'a' ? 'first' : 'second'}: ${module}`;
-    return `  ${(relativeError ?? Number.NaN).toExponential(3).padStart(10)}  ${(cosine ?? Number.NaN).toFixed(6).padStart(9)}  ${module}`;
+    return `  ${(relativeError?.toExponential(3) ?? 'none').padStart(10)}  ${(cosine?.toFixed(6) ?? 'none').padStart(9)}  ${module}`;
   });
   return ['  rel. error     cosine  module', ...rows].join('\n');
 }

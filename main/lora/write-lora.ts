@@ -5,7 +5,7 @@ import { DTYPE_BYTES, type HostTensor } from '../contract/tensor.ts';
 import { float32Bytes } from '../weights/values.ts';
 import { SafetensorsWriter, type TensorSpec } from '../weights/write-safetensors.ts';
 import { joinFactors, storedModules, type StoredModule } from './fused-attention.ts';
-import { alphaKey, loraKey, type Factor, type KeyForm } from './keys.ts';
+import { alphaKey, loraKey, parseKey, type Factor, type KeyForm } from './keys.ts';
 import { HASH_PLACEHOLDER, type Metadata } from './metadata.ts';
 
 export type LoraDtypeName = (typeof LORA_DTYPES)[number];
@@ -57,11 +57,12 @@ export class LoraWriter {
   readonly #waiting = new Map<string, HostTensor>();
   #next = 0;
 
-  /** @throws I2lError FILE_WRITE_FAILED, DISK_FULL, LORA_MISMATCH if the form can't hold the modules */
+  /** @throws I2lError FILE_WRITE_FAILED, DISK_FULL, LORA_MISMATCH or LORA_KEYS if the form can't hold the modules */
   constructor(path: string, shape: LoraShape, metadata: Metadata) {
     this.#shape = shape;
     this.#order = shape.modules.flatMap(({ path }) => FACTORS.map((factor) => factorName(path, factor)));
     const stored = storedModules(shape.modules, shape.keyForm);
+    checkKeys(path, stored, shape.keyForm);
     this.#stored = new Map(stored.flatMap((module) => module.parts.map((part) => [part.module.path, module])));
     const alphas = alphaTensors(stored, shape.keyForm);
     // Behind the factors, so that these stay in the order in which they come.
@@ -80,10 +81,14 @@ export class LoraWriter {
     const stored = this.#stored.get(module);
     if (!stored || name !== this.#order[this.#next]) throw new I2lError('INTERNAL', `${name} came out of order.`, { key: name });
     if (!isFinite(tensor.data, this.#shape.dtype)) {
-      throw new I2lError('NOT_FINITE', `${module}: a value is not a finite number; the file that it came from may be damaged.`, {
-        module,
-        factor,
-      });
+      throw new I2lError(
+        'NOT_FINITE',
+        `${module}: a value is not a finite number in ${this.#shape.dtype}; ${this.#shape.dtype === 'f16' ? 'it may be too large for f16, or ' : ''}the file that it came from may be damaged.`,
+        {
+          module,
+          factor,
+        },
+      );
     }
     this.#next++;
     if (stored.parts.length === 1 && stored.out === stored.parts[0]?.module.out) return this.#store(stored, factor, tensor);
@@ -121,6 +126,17 @@ export class LoraWriter {
   abort(): void {
     this.#writer.abort();
   }
+}
+
+/** Every key has to say which module it is of: kohya's form can't, of a model that we don't know. */
+function checkKeys(file: string, modules: readonly StoredModule[], keyForm: KeyForm): void {
+  const lost = modules.filter(({ path }) => parseKey(loraKey(keyForm, path, 'A'))?.module !== path).map(({ path }) => path);
+  if (lost.length === 0) return;
+  throw new I2lError(
+    'LORA_KEYS',
+    `${file}: ${keyForm} keys can't be read back for ${lost.length} modules, such as ${lost[0] ?? ''}; choose another key form.`,
+    { file, keys: lost.slice(0, 1000) },
+  );
 }
 
 function factorTensors(modules: readonly StoredModule[], { keyForm, dtype }: LoraShape): TensorSpec[] {

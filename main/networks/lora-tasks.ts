@@ -107,7 +107,10 @@ const RULES: { readonly [K in Kind]: Rule<K> } = {
     kernels: ({ first, second }) => [innerProductsKernel(first, second)],
     perform: async ({ first, second }, kernels) => {
       const { ff, ss, fs } = await kernels.run(innerProductsKernel(first, second), numberedFactors([first, second]));
-      return { ff: only(ff), ss: only(ss), fs: only(fs) };
+      const products = { ff: only(ff), ss: only(ss), fs: only(fs) };
+      if (!Number.isFinite(products.ff)) throw notFinite(first);
+      if (!Number.isFinite(products.ss)) throw notFinite(second);
+      return products;
     },
   },
 };

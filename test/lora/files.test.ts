@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { KEY_FORMS } from '../../main/contract/job.ts';
@@ -98,6 +99,22 @@ describe('what is refused', () => {
   });
 });
 
+test("another model's modules keep their names in every form that can hold them, and are refused in the others", async () => {
+  const made = modules('double_blocks.0.img_attn.proj', 'single_blocks.3.linear1');
+  const file = writeLora(newFile(), made);
+  for (const keyForm of KEY_FORMS) {
+    const output = newFile();
+    const written = run({ kind: 'merge', inputs: [{ file, strength: 1 }], output, dtype: 'f32', keyForm });
+    if (keyForm === 'kohya' || keyForm === 'musubi') {
+      await expect(written).rejects.toMatchObject({ code: 'LORA_KEYS', fields: { keys: made.map(({ path }) => path) } });
+      expect(existsSync(output)).toBe(false);
+    } else {
+      await written;
+      expect(openLora(output).modules.map(({ path }) => path)).toEqual(made.map(({ path }) => path));
+    }
+  }
+});
+
 describe('merge', () => {
   test('is the weighted sum, over the modules of both', async () => {
     const one = modules('a', 'b');
@@ -156,6 +173,26 @@ describe('diff', () => {
       { module: 'n', only: 'a' },
       { module: 'o', only: 'b' },
     ]);
+  });
+
+  test.each(['a', 'b'] as const)('a value that is not finite in %s is told, with its file', async (side) => {
+    const bad = modules('m');
+    bad[0]!.b.values[1] = Number.NaN;
+    const files = {
+      a: writeLora(newFile(), modules('m')),
+      b: writeLora(newFile(), modules('m')),
+      [side]: writeLora(newFile(), bad),
+    };
+    await expect(run({ kind: 'diff', ...files })).rejects.toMatchObject({
+      code: 'NOT_FINITE',
+      fields: { file: files[side], module: 'm' },
+    });
+  });
+
+  test('of nothing with something has neither error nor cosine', async () => {
+    const zero = modules('m').map((module) => ({ ...module, a: { ...module.a, values: module.a.values.map(() => 0) } }));
+    const { comparison } = await run({ kind: 'diff', a: writeLora(newFile(), zero), b: writeLora(newFile(), modules('m')) });
+    expect(comparison).toEqual([{ module: 'm' }]);
   });
 
   test('of a file with itself is nothing', async () => {
