@@ -9,7 +9,7 @@ import { makeDemoModels } from '../pipelines/demo-models.ts';
 import { identify } from '../pipelines/identify.ts';
 import { planJob, type JobEstimate, type PlanJob } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
-import { collectImages } from '../pipelines/list-images.ts';
+import { collectImages } from '../imaging/list-images.ts';
 import { weighted } from './image-weights.ts';
 import { parseInput } from './weighted-file.ts';
 import { formatBytes, formatDuration, resultWords, type Report } from './report.ts';

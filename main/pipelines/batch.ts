@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { safeName } from '../weights/file-names.ts';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { SetJob } from '../contract/job.ts';
-import { imagesIn } from './list-images.ts';
+import { imagesIn } from '../imaging/list-images.ts';
 
 /** One LoRA of a batch. */
 export interface BatchSet {

@@ -21,7 +21,7 @@ import { catalogueEntry } from '../../main/weights/catalogue.ts';
 import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
 import { float32Bytes } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
-import { collectImages } from '../../main/pipelines/list-images.ts';
+import { collectImages } from '../../main/imaging/list-images.ts';
 import { bestGemm } from './gemm.ts';
 import { judge, measured, megabytes } from './measure.ts';
 

@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { extname, join, resolve } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
-import { IMAGE_ENDINGS } from '../imaging/decode.ts';
+import { IMAGE_ENDINGS } from './decode.ts';
 
 /**
  * Image files as named, and those within named folders (not their sub-folders), sorted by name.
