@@ -53,9 +53,12 @@ export function loraMetadata(provenance: Provenance): Metadata {
   };
 }
 
-/** Another file's metadata for new tensors: what it says stays, but for the rank and the hashes. */
+/** Says in a file that its components fall by singular value, so that a smaller rank is a cut. */
+export const SORTED_KEY = 'i2l.components';
+
+/** Another file's metadata for new tensors: what it says stays, but for the rank, the hashes and their order. */
 export function renewedMetadata(metadata: Metadata, rank: number): Metadata {
-  const kept = Object.entries(metadata).filter(([key]) => key !== 'sshs_legacy_hash');
+  const kept = Object.entries(metadata).filter(([key]) => key !== 'sshs_legacy_hash' && key !== SORTED_KEY);
   return {
     ...Object.fromEntries(kept),
     ss_network_dim: String(rank),

@@ -1,6 +1,6 @@
 import type { JobResult, ResetRankJob, SpectrumJob } from '../contract/job.ts';
 import { DTYPE_BYTES } from '../contract/tensor.ts';
-import { renewedMetadata, type Metadata } from '../lora/metadata.ts';
+import { renewedMetadata, SORTED_KEY, type Metadata } from '../lora/metadata.ts';
 import { openLora, type Lora } from '../lora/read-lora.ts';
 import { answerFor, chooseRanks, type Spectrum } from '../lora/spectrum.ts';
 import { STORED_DTYPE, type RankedModule } from '../lora/write-lora.ts';
@@ -15,8 +15,6 @@ import { writeSpectrum } from './spectrum-file.ts';
  * column mean, this one is exact.
  */
 
-/** Says in a file that its components fall by singular value, so that a smaller rank is a cut. */
-const SORTED_KEY = 'i2l.components';
 const SORTED = 'sorted';
 
 export async function computeSpectrum(context: PipelineContext, job: SpectrumJob): Promise<JobResult> {

@@ -166,6 +166,24 @@ describe('the form of the result', () => {
     );
   });
 
+  test('a merge of sorted LoRAs is not sorted: its rank is reset, not cut', async () => {
+    const other = module('m', 5, 30, 20, 77, 3);
+    const inputs = [await reset(file, fixed(5)), await reset(writeLora(newFile(), [other]), fixed(5))];
+    const merged = newFile();
+    await run({
+      kind: 'merge',
+      inputs: inputs.map((path) => ({ file: path, strength: 1 })),
+      output: merged,
+      dtype: 'f32',
+      keyForm: 'plain',
+    });
+    const whole = denseOf(merged).get('m')!;
+    const values = singularValues(whole);
+    const best = Math.hypot(...values.slice(3));
+    const got = denseOf(await reset(merged, fixed(3))).get('m')!;
+    expect(norm(minus(whole, got))).toBeLessThan(best + 1e-5 * norm(whole));
+  });
+
   test('a larger rank changes nothing and can still learn', async () => {
     const { a, b } = factors(await reset(file, fixed(8)));
     const wanted = multiply(made.b, made.a);
