@@ -7,6 +7,7 @@ import { comfyui, exportFile } from './cli/export-command.ts';
 import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
 import { JOB_ACTIONS, type JobAction } from './cli/job-actions.ts';
 import type { ListJobsOptions } from './cli/jobs-commands.ts';
+import { registerModels } from './cli/models-options.ts';
 import type { ServeCommandOptions } from './cli/serve-command.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
 import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
@@ -179,6 +180,8 @@ shown(program.command('comfyui'))
   .action((folders: string[], options: Parameters<typeof comfyui>[2] & ReportOptions) =>
     act(options, (context) => comfyui(context, folders, options)),
   );
+
+registerModels(program.command('models').description('the models: find, download, verify, remove them'), shown, act);
 
 const jobs = program.command('jobs').description('the queue that the app and the server run');
 

@@ -7,9 +7,19 @@ import type { ErrorFields, I2lError } from '../contract/errors.ts';
  */
 export interface Report {
   event(event: EngineEvent): void;
+  /** Work that goes on outside the engine: how far it is, in words for people, or as an object for programs. */
+  working(work: Work, object: object): void;
   /** A result in words for people, or as an object for programs. */
   result(words: string, object: object): void;
   error(error: I2lError): void;
+}
+
+export interface Work {
+  /** What is worked on; without a terminal, a line is printed when it changes. */
+  readonly step: string;
+  readonly share: number;
+  /** Speed, time left … */
+  readonly words: string;
 }
 
 export interface ReportOptions {
@@ -26,13 +36,14 @@ function jsonReport(): Report {
   const print = (object: object): void => void process.stdout.write(`${JSON.stringify(object)}\n`);
   return {
     event: print,
+    working: (_work, object) => print(object),
     result: (_words, object) => print(object),
     error: (error) => print({ type: 'failed', error: error.toShape() }),
   };
 }
 
 function quietReport(): Report {
-  return { event: () => undefined, result: () => undefined, error: printError };
+  return { event: () => undefined, working: () => undefined, result: () => undefined, error: printError };
 }
 
 /** Where there is no terminal: a line when a step begins. */
@@ -47,6 +58,11 @@ function lineReport(): Report {
       const images = event.images > 1 ? `, ${event.images} images` : '';
       printLine(`${step}: stage ${event.stageIndex} of ${event.stageCount}${images}`);
     },
+    working: (work) => {
+      if (work.step === step) return;
+      step = work.step;
+      printLine(step);
+    },
     result: (words) => void process.stdout.write(`${words}\n`),
     error: printError,
   };
@@ -56,6 +72,13 @@ function lineReport(): Report {
 function barReport(): Report {
   let drawn = 0;
   const clear = (): void => void process.stderr.write('\r\x1b[K');
+  const columns = (): number => process.stderr.columns || 100; // Some terminals say 0.
+  const draw = (line: string): void => {
+    if (Date.now() - drawn < 100) return;
+    drawn = Date.now();
+    clear();
+    process.stderr.write(line);
+  };
   return {
     event: (event) => {
       const words = sideWords(event);
@@ -63,11 +86,9 @@ function barReport(): Report {
         clear();
         printLine(words);
       }
-      if (event.type !== 'progress' || Date.now() - drawn < 100) return;
-      drawn = Date.now();
-      clear();
-      process.stderr.write(progressLine(event, process.stderr.columns || 100)); // Some terminals say 0.
+      if (event.type === 'progress') draw(progressLine(event, columns()));
     },
+    working: ({ share, step, words }) => draw(fitted(`${bar(share)} ${step}  ${words}`, columns())),
     result: (words) => {
       clear();
       process.stdout.write(`${words}\n`);
@@ -90,11 +111,18 @@ function sideWords(event: EngineEvent): string | undefined {
 /** E.g. '[#####-----] dinov3  stage 52 of 164  812 MB/s  about 0:41 left' */
 export function progressLine(progress: JobProgress, columns = 100): string {
   const { bytesDone, bytesTotal, step, stageIndex, stageCount, bytesPerSecond, etaSeconds } = progress;
-  const width = 24;
-  const filled = bytesTotal > 0 ? Math.round((width * bytesDone) / bytesTotal) : 0;
-  const bar = '#'.repeat(filled) + '-'.repeat(width - filled);
   const speed = `${formatBytes(bytesPerSecond)}/s`;
-  const line = `[${bar}] ${step}  stage ${stageIndex} of ${stageCount}  ${speed}  about ${formatDuration(etaSeconds)} left`;
+  const line = `${bar(bytesTotal > 0 ? bytesDone / bytesTotal : 0)} ${step}  stage ${stageIndex} of ${stageCount}  ${speed}  about ${formatDuration(etaSeconds)} left`;
+  return fitted(line, columns);
+}
+
+function bar(share: number): string {
+  const width = 24;
+  const filled = Math.round(width * Math.min(1, Math.max(0, share)));
+  return `[${'#'.repeat(filled)}${'-'.repeat(width - filled)}]`;
+}
+
+function fitted(line: string, columns: number): string {
   return line.slice(0, Math.max(20, columns - 1));
 }
 

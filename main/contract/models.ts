@@ -6,6 +6,10 @@ export const HUB_NAMES = ['huggingface', 'modelscope'] as const;
 export const hubNameSchema = z.enum(HUB_NAMES);
 export type HubName = z.infer<typeof hubNameSchema>;
 
+/** auto: the one that answers quickest; what it can't give comes from the other. */
+export const PULL_SOURCES = ['auto', ...HUB_NAMES] as const;
+export type PullSource = (typeof PULL_SOURCES)[number];
+
 /** Of one file, a few times a second. */
 export const downloadProgressSchema = z.object({
   /** Bytes that are there, of earlier runs as well. */

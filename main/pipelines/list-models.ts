@@ -45,9 +45,7 @@ async function viewOf(
 /** What a stopped download of it holds: parts, and whole files of several. */
 async function bytesOfParts(entry: CatalogueEntry, records: readonly DownloadRecord[], modelsFolder: string): Promise<number> {
   const whole = records.filter(({ model }) => model === entry.id).map(({ path }) => path);
-  const targets = [...new Set(Object.values(entry.hubs))].flatMap((repo) =>
-    [entry.file, ...entry.parts].map((path) => join(modelsFolder, repo, path)),
-  );
+  const targets = [entry.file, ...entry.parts].map((path) => join(modelsFolder, entry.hubs.huggingface, path));
   const sizes = await Promise.all([...whole, ...targets.map(partPath)].map(bytesOnDisk));
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }

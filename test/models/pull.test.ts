@@ -215,7 +215,7 @@ describe('several sources', () => {
       return false;
     };
     await pull([single], { sources: both() });
-    expect((await records.list())[0]).toMatchObject({ hub: 'modelscope', repo: 'ms/one' });
+    expect((await records.list())[0]).toMatchObject({ hub: 'modelscope', repo: 'ms/one', path: target(single) });
     expect(notes.join()).toContain('ModelScope answers quickest');
   });
 

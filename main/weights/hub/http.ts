@@ -112,7 +112,7 @@ export function refusal(
 export function networkError(url: string, error: unknown, signal?: AbortSignal): I2lError {
   if (error instanceof I2lError) return error;
   if (signal?.aborted) return cancelled();
-  const source = shownUrl(url);
+  const source = originOf(url);
   const code = systemCode(error) ?? (error instanceof AggregateError ? systemCode(error.errors[0]) : undefined);
   const why = REASONS[code ?? ''] ?? (error instanceof Error ? error.message : String(error));
   const message = `${source}: it can't be reached (${why}). Check the connection, or choose another source.`;
@@ -139,6 +139,10 @@ export function shownUrl(url: string): string {
   if (!URL.canParse(url)) return 'an unusable address';
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;
+}
+
+function originOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : shownUrl(url);
 }
 
 /** Whether trying again may help. */

@@ -17,7 +17,7 @@ import type { HubSource } from './sources.ts';
 
 export interface PullRequest {
   readonly models: readonly CatalogueEntry[];
-  /** Files come to FOLDER/ORG/REPO/PATH, as the hubs' own tools lay them down. */
+  /** Files come to FOLDER/ORG/REPO/PATH, named as on Hugging Face, whichever hub they are from. */
   readonly folder: string;
   /** In the order in which they are tried; several are probed first, and the quickest is taken. */
   readonly sources: readonly HubSource[];
@@ -68,7 +68,7 @@ export async function pullModels(request: PullRequest, options: PullOptions): Pr
 function checkLicences({ models, acceptedLicences }: PullRequest): void {
   for (const { id, title, licence } of models) {
     if (!licence.mustAccept || acceptedLicences.includes(licence.id)) continue;
-    const message = `${title}: it comes under the ${licence.title}; read it at ${licence.url} and accept it first.`;
+    const message = `${title}: it comes under the ${licence.title}; read it at ${licence.url} and accept it first (--accept-licence ${licence.id}).`;
     throw new I2lError('LICENCE_NOT_ACCEPTED', message, { model: id, licence: licence.id, title: licence.title, url: licence.url });
   }
 }
@@ -91,7 +91,7 @@ async function planFiles(
     const repository = await repositories.of(model);
     for (const path of [model.file, ...model.parts]) {
       const file = fileOf(repository, path);
-      const target = join(folder, ...file.repo.split('/'), ...path.split('/'));
+      const target = join(folder, model.hubs.huggingface, path);
       planned.push({ model, file, target, isHere: await isHere(target, file, records, signal) });
     }
   }
