@@ -1,5 +1,6 @@
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchExperts } from './experts.ts';
 import { benchFull } from './full.ts';
 import { benchRank } from './rank.ts';
 
@@ -8,6 +9,7 @@ import { benchRank } from './rank.ts';
  * machine named. Run by hand, see USAGE.
  */
 const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]
+       npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]`;
 
 const { positionals, values } = parseArgs({
@@ -16,6 +18,7 @@ const { positionals, values } = parseArgs({
     only: { type: 'string' },
     images: { type: 'string', default: '1,5' },
     repeats: { type: 'string', default: '3' },
+    memory: { type: 'string', default: '4GiB' },
     folder: { type: 'string' },
     keep: { type: 'boolean', default: false },
   },
@@ -25,9 +28,12 @@ console.log(
   `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform} ${process.arch}, Node ${process.version}`,
 );
 
-const { folder, keep } = values;
+const { folder, keep, memory } = values;
+const imageCounts = values.images.split(',').map(Number);
 if (positionals[0] === 'full' && (values.only === undefined || values.only === 'style')) {
-  await benchFull({ styleOnly: values.only === 'style', imageCounts: values.images.split(',').map(Number), folder, keep });
+  await benchFull({ styleOnly: values.only === 'style', imageCounts, folder, keep });
+} else if (positionals[0] === 'experts') {
+  await benchExperts({ imageCounts, memory, folder, keep });
 } else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {
   await benchRank({ folder, keep, repeats: Number(values.repeats) });
 } else {

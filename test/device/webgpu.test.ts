@@ -8,6 +8,7 @@ import { readValues } from '../../main/weights/values.ts';
 import { goldenCases, goldenFolder, readAll, relativeError } from '../parity/goldens.ts';
 import { decodeGolden } from '../parity/run-decoder.ts';
 import { encode, ENCODERS, openEncoder } from '../parity/run-encoder.ts';
+import { encodeQwen, openQwen } from '../parity/run-qwen.ts';
 
 /**
  * Every network's stages on WebGPU, against the goldens of the reference. In CI the device must be there
@@ -39,6 +40,18 @@ describe('on WebGPU', () => {
       const embeddings = await encode(encoder, golden.get('pixel_values')?.values ?? new Float32Array(), 2 ** 30, 'webgpu');
       expect(relativeError(embeddings, golden.get('embedding')?.values ?? [])).toBeLessThan(BAR);
     });
+  });
+
+  test.each(goldenCases('qwen25vl'))('qwen2.5-vl, %s', async (name) => {
+    const golden = readAll(goldenFolder('qwen25vl', name, 'expected.safetensors'));
+    const encoder = openQwen(goldenFolder('qwen25vl', name));
+    const patches = Object.fromEntries(
+      encoder.pictures.map((picture) => [picture.name, golden.get(`${picture.name}.patches`)?.values ?? new Float32Array()]),
+    );
+    const { tokens } = await encodeQwen(encoder, patches, 2 ** 30, 'webgpu');
+    for (const picture of encoder.pictures) {
+      expect(relativeError(tokens[picture.name] ?? [], golden.get(`${picture.name}.tokens`)?.values ?? [])).toBeLessThan(BAR);
+    }
   });
 
   test.each(goldenCases('i2l'))('the decoder, %s', async (name) => {
