@@ -8,7 +8,7 @@ import { layoutOf, type Network } from '../../main/networks/network.ts';
 import { qwen25vl } from '../../main/networks/qwen25vl.ts';
 import { siglip2 } from '../../main/networks/siglip2.ts';
 import { targetBlocks } from '../../main/lora/targets.ts';
-import { collectImages } from '../../main/pipelines/list-images.ts';
+import { collectImages } from '../../main/imaging/list-images.ts';
 import { catalogueEntry } from '../../main/weights/catalogue.ts';
 import type { Layout } from '../../main/weights/fingerprint.ts';
 import { writeSynthetic } from '../../main/weights/synthetic.ts';
