@@ -10,7 +10,7 @@ export interface Wire {
 }
 
 export function isDesktop(): boolean {
-  return 'i2l' in window;
+  return location.protocol === 'i2l:';
 }
 
 /**
