@@ -2,11 +2,15 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileError } from './contract/errors.ts';
 import { runInEngine, type StartEngineProcess } from './engine-process.ts';
+import type { HubName } from './contract/models.ts';
 import type { ApiContext } from './handlers/api.ts';
+import { modelsFolderOf } from './handlers/app.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { Database } from './library/database.ts';
 import { LibraryJobs } from './library/jobs.ts';
+import type { ModelStore } from './pipelines/model-store.ts';
 import { allRunners } from './runners/all.ts';
+import type { GetModelStore } from './runners/model-jobs.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
 
 export interface AppOptions {
@@ -15,6 +19,8 @@ export interface AppOptions {
   readonly name: string;
   /** Where engines are not Node's children. */
   readonly startEngine?: StartEngineProcess | undefined;
+  /** Of the user's account at a hub, from where the system keeps secrets; else it is taken from the environment. */
+  readonly token?: ((hub: HubName) => Promise<string | undefined>) | undefined;
 }
 
 /** What the contract's procedures work on; the wire adds who asks. */
@@ -33,18 +39,19 @@ export interface App {
  * Builds the services once, as the owner of the data folder.
  * @throws I2lError LIBRARY_IN_USE that says who has it; and what Database.open and SettingsStore.open give
  */
-export async function openApp({ dataFolder, name, startEngine }: AppOptions): Promise<App> {
+export async function openApp({ dataFolder, name, startEngine, token }: AppOptions): Promise<App> {
   const database = await Database.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
     await makeLorasFolder(join(dataFolder, LORAS_FOLDER));
+    const models = modelStore(dataFolder, settings, token);
     const queue = new JobQueue({
       store: new LibraryJobs(database),
-      runners: allRunners((job, run) => runInEngine(job, run, startEngine)),
+      runners: allRunners(models, (job, run) => runInEngine(job, run, startEngine)),
     });
     queue.start();
     return {
-      services: { dataFolder, settings, queue },
+      services: { dataFolder, settings, queue, models },
       close: async () => {
         await queue.close();
         await database.close();
@@ -54,6 +61,17 @@ export async function openApp({ dataFolder, name, startEngine }: AppOptions): Pr
     await database.close();
     throw error;
   }
+}
+
+/** What it needs to download and to know models takes longer to load than the rest of the app: not at its start. */
+function modelStore(dataFolder: string, settings: SettingsStore, token: AppOptions['token']): GetModelStore {
+  let store: Promise<ModelStore> | undefined;
+  const folders = (): { modelsFolder: string; comfyuiFolders: string[] } => ({
+    modelsFolder: modelsFolderOf({ settings, dataFolder }),
+    comfyuiFolders: settings.get().comfyuiFolders,
+  });
+  return () =>
+    (store ??= import('./pipelines/model-store.ts').then(({ ModelStore: Store }) => new Store({ dataFolder, folders, token })));
 }
 
 /** Jobs write their LoRAs here unless they are told another place. */

@@ -1,6 +1,15 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
-import { parseBytes, parseCount, parseEach, parseExperts, parseList, parseNumber, parsePort, parseThreads } from './cli/arguments.ts';
+import {
+  parseBytes,
+  parseCount,
+  parseEach,
+  parseExperts,
+  parseList,
+  parseNumber,
+  parsePort,
+  parseThreads,
+} from './cli/arguments.ts';
 import { batch } from './cli/batch-command.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
 import { comfyui, exportFile } from './cli/export-command.ts';

@@ -55,7 +55,10 @@ export async function runInEngine(
   try {
     return await new Promise<JobResult>((resolve, reject) => {
       const listener = { onEvent, onStart, resolve, reject, isAborted: () => signal?.aborted === true };
-      const engine = start({ ...process.env, ...NO_TELEMETRY }, listenerOf(job, listener, () => engine));
+      const engine = start(
+        { ...process.env, ...NO_TELEMETRY },
+        listenerOf(job, listener, () => engine),
+      );
       cancel = () => engine.send({ type: 'cancel' });
       signal?.addEventListener('abort', cancel, { once: true });
       engine.send({ type: 'run', job });
@@ -74,7 +77,11 @@ interface Answer {
   readonly isAborted: () => boolean;
 }
 
-function listenerOf(job: Job, { onEvent, onStart, resolve, reject, isAborted }: Answer, engine: () => EngineProcess): EngineListener {
+function listenerOf(
+  job: Job,
+  { onEvent, onStart, resolve, reject, isAborted }: Answer,
+  engine: () => EngineProcess,
+): EngineListener {
   let answered = false;
   return {
     onStart: (pid) => onStart?.(pid),

@@ -1,6 +1,7 @@
 import type { ContractRouterClient } from '@orpc/contract';
 import { appContract } from './app.ts';
 import { comfyuiContract } from './comfyui.ts';
+import { modelsContract } from './models-api.ts';
 import { jobsContract } from './queue.ts';
 import { recipeContract } from './recipe.ts';
 
@@ -9,6 +10,7 @@ export const contract = {
   app: appContract,
   comfyui: comfyuiContract,
   jobs: jobsContract,
+  models: modelsContract,
   recipe: recipeContract,
 };
 

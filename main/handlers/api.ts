@@ -3,15 +3,17 @@ import { contract } from '../contract/api.ts';
 import { appRouter, type AppContext } from './app.ts';
 import { comfyuiRouter } from './comfyui.ts';
 import { jobsRouter, type JobsContext } from './jobs.ts';
+import { modelsRouter, type ModelsContext } from './models.ts';
 import { recipeRouter } from './recipe.ts';
 
 /** What every procedure is given by the wire that brought it: who asks, and the services. */
-export type ApiContext = AppContext & JobsContext;
+export type ApiContext = AppContext & JobsContext & ModelsContext;
 
 /** All procedures of the contract. */
 export const router = implement(contract).$context<ApiContext>().router({
   app: appRouter,
   comfyui: comfyuiRouter,
   jobs: jobsRouter,
+  models: modelsRouter,
   recipe: recipeRouter,
 });

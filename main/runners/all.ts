@@ -9,9 +9,10 @@ import {
 import type { AnyRunner } from '../jobs/runner.ts';
 import { createRunner } from './create-job.ts';
 import { engineRunner, type StartEngine } from './engine-job.ts';
+import { modelRunners, type GetModelStore } from './model-jobs.ts';
 
 /** One for every kind of job that the queue can be given. */
-export function allRunners(start?: StartEngine): AnyRunner[] {
+export function allRunners(models: GetModelStore, start?: StartEngine): AnyRunner[] {
   return [
     createRunner({}, start),
     engineRunner({ kind: 'encode', schema: encodeJobSchema }, start),
@@ -20,5 +21,6 @@ export function allRunners(start?: StartEngine): AnyRunner[] {
     engineRunner({ kind: 'spectrum', schema: spectrumJobSchema }, start),
     engineRunner({ kind: 'merge', schema: mergeJobSchema }, start),
     engineRunner({ kind: 'diff', schema: diffJobSchema }, start),
+    ...modelRunners(models),
   ];
 }

@@ -50,9 +50,15 @@ export function catalogueEntry(id: string): CatalogueEntry {
   return entry;
 }
 
-/** The published checkpoint with this layout. */
-export function entryOfFingerprint(fingerprint: string): CatalogueEntry | undefined {
-  return CATALOGUE.find((entry) => entry.fingerprint === fingerprint);
+/** Entries by id, each once. @throws I2lError BAD_ARGUMENT for one that isn't in the catalogue */
+export function modelsById(ids: readonly [string]): [CatalogueEntry];
+export function modelsById(ids: readonly string[]): CatalogueEntry[];
+export function modelsById(ids: readonly string[]): CatalogueEntry[] {
+  return [...new Set(ids)].map((id) => CATALOGUE.find((entry) => entry.id === id) ?? refuse(id));
+}
+
+function refuse(name: string): never {
+  throw unknownName(name);
 }
 
 /** Experts that need a model, as TARGET/EXPERT. */

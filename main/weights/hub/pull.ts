@@ -7,6 +7,7 @@ import { contentOf } from '../atomic-copy.ts';
 import { Checkpoint } from '../checkpoint.ts';
 import { downloadFile, type DownloadOptions } from './download.ts';
 import { checkSpace } from './free-space.ts';
+import { checkLicences } from './licences.ts';
 import { PullMeter } from './pull-meter.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { DownloadRecords } from './records.ts';
@@ -47,7 +48,7 @@ export interface PulledFile {
  * for a file of another kind in the way, and what downloadFile gives
  */
 export async function pullModels(request: PullRequest, options: PullOptions): Promise<PulledFile[]> {
-  checkLicences(request);
+  checkLicences(request.models, request.acceptedLicences);
   const repositories = new Repositories(options.client, request.sources, options);
   const limit = new RateLimit(request.bytesPerSecond);
   const planned = await planFiles(request, repositories, options);
@@ -62,15 +63,6 @@ export async function pullModels(request: PullRequest, options: PullOptions): Pr
     if (entry.parts.length > 0) await checkWhole(entry, own, options);
   }
   return pulled;
-}
-
-/** @throws I2lError LICENCE_NOT_ACCEPTED with its address */
-function checkLicences({ models, acceptedLicences }: PullRequest): void {
-  for (const { id, title, licence } of models) {
-    if (!licence.mustAccept || acceptedLicences.includes(licence.id)) continue;
-    const message = `${title}: it comes under the ${licence.title}; read it at ${licence.url} and accept it first (--accept-licence ${licence.id}).`;
-    throw new I2lError('LICENCE_NOT_ACCEPTED', message, { model: id, licence: licence.id, title: licence.title, url: licence.url });
-  }
 }
 
 export interface PlannedFile {
