@@ -19,6 +19,7 @@ import type { ListJobsOptions } from './cli/jobs-commands.ts';
 import { registerModels } from './cli/models-options.ts';
 import type { ServeCommandOptions } from './cli/serve-command.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
+import { DEFAULT_STEPS, TRAINER_IDS } from './cli/trainer-command.ts';
 import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { VERSION } from './pipelines/version.ts';
@@ -169,6 +170,11 @@ engine(program.command('diff'))
 engine(program.command('export'))
   .description('put a LoRA where the program that uses it finds it')
   .argument('<file>', 'a LoRA in any key form')
+  .addOption(new Option('--for <trainer>', 'as a start for training, with images and config').choices(TRAINER_IDS))
+  .option('-o, --output <folder>', 'with --for: the folder to write')
+  .option('--images <path...>', 'with --for: image files or folders to train on')
+  .option('--steps <n>', 'with --for: how long to train', parseCount, DEFAULT_STEPS)
+  .option('--base-model <path>', 'with --for: the model to train, as the trainer takes it')
   .option('--comfyui [folder]', "into ComfyUI's loras folder; without a folder, the only ComfyUI of this machine")
   .option('--rank <k>', 'at this rank', parseCount)
   .addOption(new Option('--dtype <type>', 'values, with --rank').choices([...LORA_DTYPES]).default('bf16'))
@@ -176,7 +182,7 @@ engine(program.command('export'))
   .option('--subfolder <folder>', 'in the loras folder (default: i2L)')
   .option('--preview <image>', 'an image to show beside it')
   .option('--sidecar', "write ComfyUI-Lora-Manager's .metadata.json, too")
-  .option('--trigger <words>', 'trigger words for the sidecar', parseList)
+  .option('--trigger <words>', 'trigger words, for the sidecar or for images without a caption', parseList)
   .option('--strength <s>', 'default strength for the sidecar', parseNumber)
   .action((file: string, options: Parameters<typeof exportFile>[2] & ReportOptions) =>
     act(options, (context) => exportFile(context, file, options)),

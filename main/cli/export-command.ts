@@ -7,10 +7,11 @@ import { dataFolder } from '../data-folder.ts';
 import { exportLora } from '../pipelines/export-comfyui.ts';
 import { runEngineJob, type CommandContext, type EngineOptions } from './commands.ts';
 import { formatBytes } from './report.ts';
+import { exportForTrainer, type TrainerOptions } from './trainer-command.ts';
 
 /** i2l export: a LoRA to the program that uses it. i2l comfyui: where that would be. */
 
-export interface ExportOptions extends EngineOptions {
+export interface ExportOptions extends EngineOptions, Omit<TrainerOptions, 'trigger' | 'rank'> {
   /** true: the install of this machine. */
   readonly comfyui?: string | true;
   readonly rank?: number;
@@ -24,9 +25,14 @@ export interface ExportOptions extends EngineOptions {
 }
 
 export async function exportFile(context: CommandContext, file: string, options: ExportOptions): Promise<void> {
+  if (options.for !== undefined && options.comfyui === undefined) return exportForTrainer(context, file, options.for, options);
   if (options.comfyui === undefined) {
-    throw new I2lError('BAD_ARGUMENT', 'export needs to know where to: --comfyui [FOLDER].', { option: 'comfyui' });
+    throw new I2lError('BAD_ARGUMENT', 'export needs to know where to: --comfyui [FOLDER], or --for TRAINER -o FOLDER.', {
+      option: 'comfyui',
+    });
   }
+  if (options.for !== undefined)
+    throw new I2lError('BAD_ARGUMENT', 'export goes to one place: give --comfyui or --for, not both.', { option: 'for' });
   const { rank, name, subfolder, preview, sidecar = false, trigger, strength } = options;
   const exported = await exportLora(
     {

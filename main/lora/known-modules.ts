@@ -41,4 +41,9 @@ export function unflattenModule(flat: string): string | undefined {
   return path === undefined ? undefined : `${block}.${index}.${path}`;
 }
 
+/** Whether Qwen-Image or Z-Image has a linear layer of this name. */
+export function isKnownModule(path: string): boolean {
+  return unflattenModule(flatten(path)) === path;
+}
+
 export { flatten as flattenModule };

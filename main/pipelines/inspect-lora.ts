@@ -45,7 +45,7 @@ export function inspectLora(path: string): LoraSummary {
 }
 
 /** The target by the names of its blocks; another model's LoRA has none. */
-function targetOf(paths: readonly string[]): string {
+export function targetOf(paths: readonly string[]): string {
   if (paths.some((path) => /^transformer_blocks\.\d+\.(attn|img_|txt_)/.test(path))) return 'qwen-image';
   if (paths.some((path) => /^(layers|context_refiner|noise_refiner)\.\d+\.(attention|feed_forward)\./.test(path))) return 'z-image';
   return 'unknown';

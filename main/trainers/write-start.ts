@@ -1,0 +1,149 @@
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileError, I2lError, systemCode } from '../contract/errors.ts';
+import type { KeyForm } from '../lora/keys.ts';
+import { contentOf, copyToPart, publishOver, syncFolder, writePart } from '../weights/atomic-copy.ts';
+import { removeStaleParts } from '../weights/stale-files.ts';
+import { temporaryPath } from '../weights/write-safetensors.ts';
+import { aiToolkit } from './ai-toolkit.ts';
+import { diffsynth } from './diffsynth.ts';
+import { musubi } from './musubi.ts';
+import { oneTrainer } from './onetrainer.ts';
+import { readmeText } from './readme-text.ts';
+import { IMAGES_FOLDER, LORA_FILE, type TextFile, type Trainer, type TrainingStart } from './trainer.ts';
+import { captionName, defaultCaption, planImages, type PlannedImage } from './training-images.ts';
+
+export const TRAINERS = { diffsynth, musubi, 'ai-toolkit': aiToolkit, onetrainer: oneTrainer } satisfies Record<string, Trainer>;
+export type TrainerId = keyof typeof TRAINERS;
+
+export interface StartRequest extends Pick<TrainingStart, 'target' | 'folder' | 'modules' | 'rank' | 'steps' | 'baseModel'> {
+  readonly trainer: TrainerId;
+  /** Image files. */
+  readonly images: readonly string[];
+  readonly trigger: readonly string[];
+}
+
+export interface StartTools {
+  /** Writes the LoRA, all modules at the start's rank. */
+  readonly writeLora: (output: string, keyForm: KeyForm) => Promise<unknown>;
+  readonly toPng: (image: string) => Promise<Uint8Array>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WrittenStart {
+  readonly folder: string;
+  readonly trainer: TrainerId;
+  readonly rank: number;
+  readonly modules: number;
+  readonly images: number;
+  /** Names within the folder. */
+  readonly files: readonly string[];
+  readonly fillIn: readonly string[];
+  readonly usage: readonly string[];
+  readonly notes: readonly string[];
+}
+
+/**
+ * Writes a folder from which a trainer goes on: the LoRA in its keys, the images with their captions, its config
+ * with and without the LoRA. The folder appears when it is whole.
+ * @throws I2lError BAD_ARGUMENT if there is something in the folder already, or a path that the trainer can't take
+ */
+export async function writeTrainingStart(request: StartRequest, tools: StartTools): Promise<WrittenStart> {
+  const { folder, trainer: id } = request;
+  refuseOccupied(folder);
+  const trainer = TRAINERS[id];
+  const caption = defaultCaption(request.trigger);
+  const images = planImages(request.images, caption);
+  const start = { ...request, images, caption };
+  const { files, fillIn, usage } = trainer.files(start);
+  const notes = notesOf(trainer, start);
+  const readme = { name: 'README.txt', text: readmeText(trainer, start, { fillIn, usage, notes }) };
+  const texts = [...files, readme];
+  removeStaleParts(folder);
+  const temporary = temporaryPath(folder);
+  try {
+    makeFolder(join(temporary, IMAGES_FOLDER));
+    await tools.writeLora(join(temporary, LORA_FILE), trainer.keyForm);
+    for (const image of images) await writeImage(image, join(temporary, IMAGES_FOLDER), tools);
+    for (const text of texts) await writeText(text, temporary);
+    await publish(temporary, folder);
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
+  const names = [LORA_FILE, ...texts.map(({ name }) => name), ...images.map(({ name }) => `${IMAGES_FOLDER}/${name}`)];
+  return { folder, trainer: id, rank: request.rank, modules: request.modules.length, images: images.length, files: names, fillIn, usage, notes }; // prettier-ignore
+}
+
+function refuseOccupied(folder: string): void {
+  try {
+    if (readdirSync(folder).length === 0) return;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return;
+    if (systemCode(error) !== 'ENOTDIR') throw fileError(folder, 'read', error);
+  }
+  throw new I2lError(
+    'BAD_ARGUMENT',
+    `${folder}: there is something there already, and nothing is overwritten; choose a new folder.`,
+    {
+      option: 'output',
+      file: folder,
+    },
+  );
+}
+
+function notesOf(trainer: Trainer, { images, modules, steps }: TrainingStart): string[] {
+  const lost = trainer.untrainable(modules).length;
+  return [
+    ...(images.length === 0
+      ? [
+          `No images were given: put them into ${IMAGES_FOLDER}, each with a text file of its caption, and correct what counts them.`,
+        ]
+      : []),
+    ...(lost === 0 ? [] : [`${trainer.title} can't train ${lost} of the ${modules.length} modules, and leaves them out.`]),
+    ...(images.length > steps ? [`There are more images than steps, so some are not seen.`] : []),
+  ];
+}
+
+async function writeImage(
+  { source, name, caption, toPng }: PlannedImage,
+  folder: string,
+  { toPng: convert, signal }: StartTools,
+): Promise<void> {
+  const target = join(folder, name);
+  const part = toPng
+    ? await writePart(target, await convert(source))
+    : await copyToPart(source, target, await contentOf(source, signal), { signal });
+  await publishOver(part);
+  await publishOver(await writePart(join(folder, captionName(name)), `${caption}\n`));
+}
+
+async function writeText({ name, text, executable = false }: TextFile, folder: string): Promise<void> {
+  const file = join(folder, name);
+  await publishOver(await writePart(file, text));
+  if (executable) await chmod(file, 0o755);
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw fileError(folder, 'write', error);
+  }
+}
+
+/** An empty folder gives way; one that has been filled meanwhile does not. */
+async function publish(temporary: string, folder: string): Promise<void> {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') refuseOccupied(folder);
+  }
+  try {
+    renameSync(temporary, folder);
+  } catch (error) {
+    throw fileError(folder, 'write', error);
+  }
+  await syncFolder(dirname(folder));
+}
