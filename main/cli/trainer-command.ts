@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import { exportTrainingStart, TRAINERS, type TrainerId, type WrittenStart } from '../pipelines/export-trainer.ts';
-import { collectImages } from '../pipelines/list-images.ts';
+import { collectImages } from '../imaging/list-images.ts';
 import { runEngineJob, type CommandContext, type EngineOptions } from './commands.ts';
 
 /** i2l export --for TRAINER: a folder from which a trainer goes on. */

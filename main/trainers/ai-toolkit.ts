@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { I2lError } from '../contract/errors.ts';
-import type { TargetId } from '../lora/targets.ts';
+import type { TargetId } from '../contract/experts.ts';
 import { namesInAllBlocks } from './module-patterns.ts';
 import {
   commandUsage,

@@ -1,4 +1,4 @@
-import type { TargetId } from '../lora/targets.ts';
+import type { TargetId } from '../contract/experts.ts';
 import { modulePattern } from './module-patterns.ts';
 import { scriptFiles, scriptFillIns, scriptUsage, type Script, type Word } from './script.ts';
 import {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { TargetId } from '../lora/targets.ts';
+import type { TargetId } from '../contract/experts.ts';
 import { asciiJson } from './ascii-json.ts';
 import { modulePattern } from './module-patterns.ts';
 import {
