@@ -15,6 +15,8 @@ import { makeSlowJob, type SlowJob } from './slow-job.ts';
  */
 const KILLS = Number(process.env['I2L_KILLS'] ?? 4);
 const SEED = 41;
+/** Bytes: the smallest budget is that of one image. */
+const MORE_IMAGES = 4 << 20;
 const SETS = ['ash', 'birch', 'cedar', 'damson', 'elder'];
 
 const folder = tempFolder();
@@ -43,7 +45,17 @@ beforeAll(async () => {
 }, 60_000);
 
 function startBatch(): ReturnType<typeof startCli> {
-  const options = ['--models', slow.models, '--memory', String(slow.memory), '--device', 'cpu', '--threads', '1', '--json'];
+  const options = [
+    '--models',
+    slow.models,
+    '--memory',
+    String(slow.memory + MORE_IMAGES),
+    '--device',
+    'cpu',
+    '--threads',
+    '1',
+    '--json',
+  ];
   return startCli(['batch', styles, '-o', output, ...options], { env: { I2L_HOME: home }, detached: true });
 }
 
