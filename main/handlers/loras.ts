@@ -1,0 +1,76 @@
+import { implement } from '@orpc/server';
+import { I2lError } from '../contract/errors.ts';
+import type { FailedFile, Storage } from '../contract/library-values.ts';
+import { lorasContract } from '../contract/loras.ts';
+import type { Library } from '../library/library.ts';
+import { inspectLora } from '../pipelines/inspect-lora.ts';
+import { answerErrors } from './base.ts';
+import { withProgress } from './progress-stream.ts';
+import type { SetsContext } from './sets.ts';
+
+export type LorasContext = SetsContext;
+
+const loras = implement(lorasContract).$context<LorasContext>().use(answerErrors);
+
+export const lorasRouter = loras.router({
+  list: loras.list.handler(({ input, context: { library } }) => library.loras.list(input)),
+  get: loras.get.handler(({ input: { id }, context: { library } }) => library.loras.get(id)),
+  update: loras.update.handler(async ({ input: { id, change, files }, context: { library } }) => {
+    const { name, ...others } = change;
+    const { name: before } = library.loras.view(id);
+    if (name !== undefined && name !== before) await library.loraFiles.rename(id, name, files);
+    return library.loras.update(id, others);
+  }),
+  bulk: loras.bulk.handler(({ input: { ids, change }, context: { library } }) => ({ changed: library.loras.bulk(ids, change) })),
+  remove: loras.remove.handler(({ input: { ids, files }, context: { library } }) => library.loraFiles.remove(ids, files)),
+  undo: loras.undo.handler(({ input: { ids }, context: { library } }) => library.loraFiles.undo(ids)),
+  emptyTrash: loras.emptyTrash.handler(({ context: { library } }) => library.loraFiles.emptyTrash()),
+  import: loras.import.handler(({ input: { files, storage }, context: { library, allowPath }, signal }) => {
+    const allowed = files.map(allowPath);
+    return withProgress((options) => importLoras(library, allowed, storage, options), signal);
+  }),
+  duplicates: loras.duplicates.handler(({ context: { library } }) => ({ groups: library.loras.duplicates() })),
+  versions: loras.versions.handler(({ input: { id }, context: { library } }) => ({ loras: library.loras.versions(id) })),
+  exports: loras.exports.handler(async ({ input: { id }, context: { library } }) => {
+    library.loras.view(id);
+    return { exports: await library.loraExports.of(id) };
+  }),
+  tags: loras.tags.handler(({ context: { library } }) => ({ tags: library.loras.tags() })),
+});
+
+interface ImportOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+interface Imported {
+  readonly type: 'done';
+  readonly added: number[];
+  readonly duplicates: { file: string; id: number }[];
+  readonly failed: FailedFile[];
+}
+
+/** One after the other: each is read whole for its hashes. */
+async function importLoras(
+  library: Library,
+  files: readonly string[],
+  storage: Storage,
+  { signal, onProgress }: ImportOptions,
+): Promise<Imported> {
+  const result: Imported = { type: 'done', added: [], duplicates: [], failed: [] };
+  for (const [i, file] of files.entries()) {
+    if (signal.aborted) throw new I2lError('CANCELLED', 'Cancelled; the LoRAs imported so far are kept.');
+    try {
+      const facts = inspectLora(file);
+      const there = library.loras.withTensors(facts.tensorHash);
+      if (there !== undefined) result.duplicates.push({ file, id: there });
+      else result.added.push((await library.loraFiles.bringIn(facts, storage)).id);
+    } catch (thrown) {
+      result.failed.push({ file, error: I2lError.from(thrown).toShape() });
+    }
+    onProgress(i + 1, files.length);
+    // Between two files others have their turn.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return result;
+}
