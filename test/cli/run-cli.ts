@@ -31,6 +31,8 @@ export interface CliOptions {
 export const childEnv: NodeJS.ProcessEnv = {
   ...process.env,
   NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'),
+  // None of them may reach another machine.
+  NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import ${new URL('../no-network.ts', import.meta.url).href}`,
   // Nobody's library, and nobody's embeddings from an earlier run.
   I2L_HOME: tempFolder(),
 };
