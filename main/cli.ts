@@ -62,7 +62,7 @@ const lora = (command: Command): Command =>
 
 const recipe = (command: Command): Command =>
   command
-    .requiredOption('--models <folder>', 'folder with the downloaded models')
+    .option('--models <folder>', 'folder with the models (default: where they are on this machine; see i2l models ls)')
     .option('--target <name>', 'model that the LoRA is for', 'qwen-image')
     .option('--experts <list>', 'experts that take part, each as NAME or NAME:STRENGTH', parseExperts, [
       { name: 'style', strength: 1 },
@@ -94,7 +94,7 @@ making(program.command('batch'))
 engine(program.command('encode'))
   .description('the first half of create: images to embeddings')
   .argument('<image...>', 'image files or folders')
-  .requiredOption('--models <folder>', 'folder with the downloaded models')
+  .option('--models <folder>', 'folder with the models (default: where they are on this machine; see i2l models ls)')
   .requiredOption('-o, --output <file>', 'the embeddings to write')
   .option('--experts <names>', 'experts that they are for', parseList, ['style'])
   .option('--skip-bad', 'leave out images that cannot be used')

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { CreateJob, SetJob } from '../contract/job.ts';
 import { outputOf, parseShard, readBatch, shardOf } from '../pipelines/batch.ts';
 import { finishedSets } from '../pipelines/finished-sets.ts';
-import { parseJob, recipeJob, runEngineJob, type CommandContext, type RecipeOptions } from './commands.ts';
+import { parseJob, recipeJob, runEngineJob, withModels, type CommandContext, type RecipeOptions } from './commands.ts';
 import { resultWords } from './report.ts';
 
 /** i2l batch: one LoRA for each image set, all in one pass over the weights. */
@@ -22,7 +22,7 @@ export async function batch(context: CommandContext, source: string, options: Ba
   if (shard.count > 1) note(`Part ${shard.index} of ${shard.count}: ${own.length} of ${all.length} image sets.`);
   const sets = own.map((set): SetJob => ({ output: outputOf(folder, set), images: set.images }));
   if (sets.length === 0) return report(context, { sets: 0, finished: 0 });
-  const job = parseJob({ ...recipeJob(options), kind: 'create', sets }) as CreateJob;
+  const job = await withModels(parseJob({ ...recipeJob(options), kind: 'create', sets }) as CreateJob, context.signal);
   const finished = new Set(await finishedSets(job.sets, job));
   if (finished.size > 0) note(`${finished.size} of ${sets.length} LoRAs are there already and are left as they are.`);
   const left = job.sets.filter((set) => !finished.has(set));

@@ -2,12 +2,13 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fileError, I2lError } from '../contract/errors.ts';
-import { jobSchema, outputsOf, type Job, type JobResult } from '../contract/job.ts';
+import { jobSchema, outputsOf, type CreateJob, type Job, type JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
+import { findJobModels } from '../pipelines/find-job-models.ts';
 import { identify } from '../pipelines/identify.ts';
-import { planJob, type JobEstimate, type PlanJob } from '../pipelines/plan.ts';
+import { planJob, type JobEstimate } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { weighted } from './image-weights.ts';
@@ -28,7 +29,8 @@ export interface EngineOptions {
 
 /** How LoRAs are made, whatever the images. */
 export interface RecipeOptions extends EngineOptions {
-  readonly models: string;
+  /** Absent: they are looked for on this machine. */
+  readonly models?: string;
   readonly target: string;
   readonly experts: readonly { readonly name: string; readonly strength: number }[];
   readonly dtype: string;
@@ -57,7 +59,7 @@ export function recipeJob(options: RecipeOptions): object {
   const kept = { folder: join(dataFolder(), 'cache', 'embeddings'), limit: CACHE_LIMIT };
   return {
     ...engineOf(options),
-    models: resolve(models),
+    ...modelsOf(models),
     target,
     experts,
     dtype,
@@ -75,7 +77,7 @@ export async function encode(context: CommandContext, paths: readonly string[], 
     ...engineOf(options),
     kind: 'encode',
     images: collectImages(paths),
-    models: resolve(options.models),
+    ...modelsOf(options.models),
     experts: options.experts,
     output: loraPath(options.output),
     skipBad: options.skipBad ?? false,
@@ -142,19 +144,15 @@ export function identifyFiles({ report }: CommandContext, files: readonly string
 
 export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'>;
 
-export function plan(context: CommandContext, paths: readonly string[], options: PlanOptions): void {
-  const job = {
-    ...options,
-    models: resolve(options.models),
-    images: collectImages(paths).length,
-  };
-  const estimate = planJob(checked(job));
+export async function plan(context: CommandContext, paths: readonly string[], options: PlanOptions): Promise<void> {
+  const job = checked({ ...options, ...modelsOf(options.models) });
+  const images = collectImages(paths).length;
+  const estimate = planJob({ ...(await withModels(job, context.signal)), images });
   context.report.result(estimateWords(estimate), { type: 'plan', ...estimate });
 }
 
 /** The same limits as create's, without an output. */
-function checked(job: object): PlanJob {
-  const images = (job as { images: number }).images;
+function checked(job: object): CreateJob {
   const probe = {
     ...job,
     kind: 'create',
@@ -164,7 +162,17 @@ function checked(job: object): PlanJob {
     device: 'cpu',
     threads: 0,
   };
-  return { ...(parseJob(probe) as PlanJob & Job), images };
+  return parseJob(probe) as CreateJob;
+}
+
+/** A job that was given no --models is told where they lie. @throws I2lError MODEL_MISSING */
+export async function withModels<J extends Job>(job: J, signal: AbortSignal): Promise<J> {
+  // It takes longer to load than the rest.
+  return findJobModels(job, async () => (await import('./model-store.ts')).openStore(), signal);
+}
+
+function modelsOf(folder: string | undefined): { readonly models?: string } {
+  return folder === undefined ? {} : { models: resolve(folder) };
 }
 
 export async function runAndReport(context: CommandContext, job: object): Promise<void> {
@@ -174,7 +182,7 @@ export async function runAndReport(context: CommandContext, job: object): Promis
 
 /** Checks a job and runs it in the engine. */
 export async function runEngineJob({ report, signal }: CommandContext, job: object): Promise<JobResult> {
-  const parsed = parseJob(job);
+  const parsed = await withModels(parseJob(job), signal);
   for (const output of outputsOf(parsed)) makeFolderOf(output);
   return runInEngine(parsed, { onEvent: (event) => report.event(event), signal });
 }

@@ -1,10 +1,8 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { FoundModel, ModelView, PullProgress, PullSource, VerifiedFile, VerifyProgress } from '../contract/models.ts';
-import { dataFolder } from '../data-folder.ts';
-import { ModelStore } from '../pipelines/model-store.ts';
-import { SETTINGS_NAME, SettingsStore } from '../settings/settings.ts';
 import { modelsNamed, neededBy, type CatalogueEntry } from '../weights/catalogue.ts';
 import type { CommandContext } from './commands.ts';
+import { openStore } from './model-store.ts';
 import { formatBytes, formatDuration, type Report, type Work } from './report.ts';
 
 /** i2l models: what there is, what is here, how it comes here. */
@@ -109,16 +107,6 @@ export async function remove({ report }: CommandContext, names: readonly string[
 /** By an expert's name its own model is meant, not the encoders that it shares with others. */
 function meantToRemove(names: readonly string[], target: string): CatalogueEntry[] {
   return names.flatMap((name) => modelsNamed([name], target).filter(({ id }) => id === name || neededBy(id).length === 1));
-}
-
-async function openStore(): Promise<ModelStore> {
-  const folder = dataFolder();
-  const settings = (await SettingsStore.open(join(folder, SETTINGS_NAME))).get();
-  const modelsFolder = settings.modelsFolder ?? join(folder, 'models');
-  return new ModelStore({
-    dataFolder: folder,
-    folders: () => ({ modelsFolder, comfyuiFolders: settings.comfyuiFolders, current: process.cwd() }),
-  });
 }
 
 interface Telling {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { EXPERTS, EXPERTS_OF, TARGETS, type TargetId } from './experts.ts';
+import { modelsChoiceSchema } from './models.ts';
 import { errorShapeSchema } from './wire-errors.ts';
 
 /**
@@ -54,7 +55,8 @@ export const createJobSchema = z
   .object({
     kind: z.literal('create'),
     sets: z.array(setJobSchema).min(1),
-    models: path,
+    /** Absent: they are looked for on this machine, before an engine is started. */
+    models: modelsChoiceSchema.optional(),
     target: z.enum(TARGETS),
     /** Each at most once; their ranks lie in the order of EXPERTS, whatever the order here. */
     experts: z.array(expertChoiceSchema).min(1),
@@ -84,7 +86,7 @@ function expertsFault(target: TargetId, experts: readonly ExpertChoice[]): strin
 export const encodeJobSchema = z.object({
   kind: z.literal('encode'),
   images: z.array(path).min(1),
-  models: path,
+  models: modelsChoiceSchema.optional(),
   /** For which experts: each reads other embeddings. */
   experts: z.array(z.enum(EXPERTS)).min(1),
   output: path,

@@ -23,6 +23,10 @@ export const downloadProgressSchema = z.object({
 });
 export type DownloadProgress = z.infer<typeof downloadProgressSchema>;
 
+/** Where a job's models lie: a folder that has them, or each one's file by its catalogue id. */
+export const modelsChoiceSchema = z.union([z.string().min(1), z.record(z.string(), z.string().min(1))]);
+export type ModelsChoice = z.infer<typeof modelsChoiceSchema>;
+
 /** Whose folder a model was found in. */
 export const MODEL_SOURCES = ['named', 'app', 'huggingface', 'modelscope', 'diffsynth', 'comfyui'] as const;
 export type ModelSource = (typeof MODEL_SOURCES)[number];

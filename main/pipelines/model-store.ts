@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import type { HubName, ModelView, PullProgress, PullSource, VerifiedFile, VerifyProgress } from '../contract/models.ts';
 import { CATALOGUE, catalogueEntry, type CatalogueEntry } from '../weights/catalogue.ts';
-import type { Scan } from '../weights/discover.ts';
+import { bestOf, type Scan } from '../weights/discover.ts';
 import { HttpClient } from '../weights/hub/http.ts';
 import { pullModels, type PulledFile } from '../weights/hub/pull.ts';
 import { DownloadRecords, type DownloadRecord } from '../weights/hub/records.ts';
@@ -10,6 +10,7 @@ import { removeRecorded, type Removed } from '../weights/hub/remove.ts';
 import { Repositories } from '../weights/hub/repositories.ts';
 import { makeSource, sourceFromEnvironment, type HubSource } from '../weights/hub/sources.ts';
 import { prepareRepair, verifyFound, verifyRecord } from '../weights/hub/verify.ts';
+import { locateModel, missingHere } from '../weights/locate.ts';
 import { findModels, type FindOptions, type ModelFolders } from './find-models.ts';
 import { listModels } from './list-models.ts';
 
@@ -73,6 +74,22 @@ export class ModelStore {
   async list(named: readonly string[] = [], options: FindOptions = {}): Promise<ModelView[]> {
     const [{ models }, records] = await Promise.all([this.scan(named, options), this.records.list()]);
     return listModels(models, records, this.#options.folders().modelsFolder);
+  }
+
+  /**
+   * Where models lie: in the app's folder, whatever their sizes, else wherever a published one is found.
+   * @returns path by catalogue id. @throws I2lError MODEL_MISSING that names all that are missing, CANCELLED
+   */
+  async locate(ids: readonly string[], options: FindOptions = {}): Promise<Record<string, string>> {
+    const { modelsFolder } = this.#options.folders();
+    const paths = new Map(ids.map((id) => [id, findIn(modelsFolder, id)]));
+    if ([...paths.values()].includes(undefined)) {
+      const { models } = await this.scan([], options);
+      for (const [id, path] of paths) paths.set(id, path ?? bestOf(models, id)?.path);
+    }
+    const missing = ids.filter((id) => paths.get(id) === undefined);
+    if (missing.length > 0) throw missingHere(missing.map(catalogueEntry));
+    return Object.fromEntries(paths) as Record<string, string>;
   }
 
   /** @throws I2lError what pullModels gives */
@@ -173,6 +190,17 @@ export class ModelStore {
     const fromEnv = sourceFromEnvironment(hub, this.#options.env);
     const token = (await this.#options.token?.(hub)) ?? fromEnv.token;
     return makeSource(hub, endpoint ?? fromEnv.endpoint, token);
+  }
+}
+
+/** In a folder that needn't be there. */
+function findIn(folder: string, id: string): string | undefined {
+  try {
+    return locateModel(folder, id).path;
+  } catch (error) {
+    const { code } = I2lError.from(error);
+    if (code === 'MODEL_MISSING' || code === 'FILE_NOT_FOUND') return undefined;
+    throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 import { EXPERTS, type TargetId } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { ExpertChoice } from '../contract/job.ts';
+import type { ModelsChoice } from '../contract/models.ts';
 import { expertTarget, i2l, readExpert, type BlockWeights, type I2lConfig } from '../networks/i2l.ts';
 import { i2lStages, type I2lParts } from '../networks/i2l-stages.ts';
 import { recognise } from '../networks/network.ts';
@@ -50,7 +51,7 @@ export interface PartChoice {
  * The files of a job's experts, in the reference's order; those without strength are left out.
  * @throws I2lError MODEL_MISSING
  */
-export function locateExperts(models: string, target: TargetId, experts: readonly ExpertChoice[]): PartChoice[] {
+export function locateExperts(models: ModelsChoice | undefined, target: TargetId, experts: readonly ExpertChoice[]): PartChoice[] {
   const used = experts.filter(({ strength }) => strength !== 0);
   return used
     .toSorted((a, b) => EXPERTS.indexOf(a.name) - EXPERTS.indexOf(b.name))

@@ -1,5 +1,6 @@
 import type { EmbeddingName } from '../contract/experts.ts';
 import type { HostTensor } from '../contract/tensor.ts';
+import type { ModelsChoice } from '../contract/models.ts';
 import { CROP_SIDE, dinoPixels, LOW_CROP_SIDE, qwenPatches, qwenSide, siglipPixels } from '../imaging/preprocess.ts';
 import type { Pixels } from '../imaging/resample.ts';
 import { dinov3, dinov3Stages } from '../networks/dinov3.ts';
@@ -39,7 +40,7 @@ export interface OpenEncoder extends ModelIdentity {
 }
 
 /** The encoders that make these embeddings. @throws I2lError MODEL_MISSING, MODEL_UNRECOGNISED … */
-export function openEncoders(models: string, embeddings: readonly EmbeddingName[]): OpenEncoder[] {
+export function openEncoders(models: ModelsChoice | undefined, embeddings: readonly EmbeddingName[]): OpenEncoder[] {
   const wanted = (name: EmbeddingName): boolean => embeddings.includes(name);
   const pictures = PICTURES.filter(({ name }) => wanted(name));
   return [
@@ -57,7 +58,7 @@ function cropOf(crops: Crops, side: number): Pixels<Uint8Array> {
 
 /** An encoder that makes one vector of an image. */
 function openVectorEncoder<Config extends object>(
-  models: string,
+  models: ModelsChoice | undefined,
   id: string,
   name: 'siglip2' | 'dinov3',
   network: Network<Config>,
@@ -90,7 +91,7 @@ const PICTURES: readonly PictureKind[] = [
   { name: 'qwen-high', crop: CROP_SIDE },
 ];
 
-function openQwen(models: string, kinds: readonly PictureKind[]): OpenEncoder {
+function openQwen(models: ModelsChoice | undefined, kinds: readonly PictureKind[]): OpenEncoder {
   const { path, configPath } = locateModel(models, 'qwen2.5-vl-7b');
   const checkpoint = Checkpoint.open(path);
   const { config, publishedId } = recognise(qwen25vl, checkpoint, configPath);

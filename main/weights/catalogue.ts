@@ -61,6 +61,12 @@ function refuse(name: string): never {
   throw unknownName(name);
 }
 
+/** The models that these experts of a target need, each once. */
+export function modelsFor(target: string, experts: readonly string[]): string[] {
+  const rows = EXPERT_NEEDS.filter((row) => row.target === target && experts.includes(row.expert));
+  return [...new Set(rows.flatMap(({ needs }) => needs))];
+}
+
 /** Experts that need a model, as TARGET/EXPERT. */
 export function neededBy(id: string): string[] {
   return EXPERT_NEEDS.filter(({ needs }) => needs.includes(id)).map(({ target, expert }) => `${target}/${expert}`);

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
+import type { ModelsChoice } from '../contract/models.ts';
 import { catalogueEntry, type CatalogueEntry } from './catalogue.ts';
 
 /** Where a model lies. */
@@ -16,9 +17,21 @@ export interface LocatedModel {
  * (as a download of the hub's repository lays it down, or the file alone).
  * @throws I2lError MODEL_MISSING with its size and where it is published; FILE_NOT_FOUND for the folder
  */
-export function locateModel(folder: string, id: string): LocatedModel {
-  checkFolder(folder);
+export function locateModel(models: ModelsChoice | undefined, id: string): LocatedModel {
   const entry = catalogueEntry(id);
+  if (typeof models !== 'string') return chosen(models, entry);
+  return locateIn(models, entry);
+}
+
+function chosen(models: Readonly<Record<string, string>> | undefined, entry: CatalogueEntry): LocatedModel {
+  const path = models?.[entry.id];
+  if (path === undefined) throw missingHere([entry]);
+  return { id: entry.id, path, configPath: configBeside(path) };
+}
+
+function locateIn(folder: string, entry: CatalogueEntry): LocatedModel {
+  const { id } = entry;
+  checkFolder(folder);
   const path = inOwnFolder(join(folder, id)) ?? publishedPaths(folder, entry).find((candidate) => existsSync(candidate));
   if (path === undefined) throw missing(folder, entry);
   return { id, path, configPath: configBeside(path) };
@@ -65,11 +78,20 @@ function publishedPaths(folder: string, { hubs, file }: CatalogueEntry): string[
   return paths;
 }
 
+/** Models that were looked for everywhere. */
+export function missingHere(entries: readonly CatalogueEntry[]): I2lError {
+  const bytes = entries.reduce((sum, entry) => sum + (entry.bytes ?? 0), 0);
+  const names = entries.map(({ title }) => `the ${title}`).join(', ');
+  const ids = entries.map(({ id }) => id);
+  const message = `Not on this machine: ${names} (${(bytes / 1e9).toFixed(1)} GB); download with "i2l models pull ${ids.join(' ')}", or say where with --models.`;
+  return new I2lError('MODEL_MISSING', message, { model: ids[0] ?? '', models: ids, bytes });
+}
+
 function missing(folder: string, entry: CatalogueEntry): I2lError {
   const size = entry.bytes === null ? '' : ` (${(entry.bytes / 1e9).toFixed(1)} GB)`;
   return new I2lError(
     'MODEL_MISSING',
-    `${folder}: the ${entry.title}${size} is not there; download ${entry.file} of ${entry.hubs.huggingface} from Hugging Face or ModelScope into ${join(folder, entry.id)}.`,
+    `${folder}: the ${entry.title}${size} is not there; download it with "i2l models pull ${entry.id}", or ${entry.file} of ${entry.hubs.huggingface} from Hugging Face or ModelScope into ${join(folder, entry.id)}.`,
     {
       folder,
       model: entry.id,

@@ -125,7 +125,7 @@ describe('create', () => {
 
 describe('what is refused', () => {
   test.each([
-    ['a missing option', ['create', 'x.jpg', '-o', 'o.safetensors']],
+    ['a missing option', ['create', 'x.jpg', '--models', 'm']],
     ['an unknown command', ['paint']],
     ['a bad size', ['create', 'x.jpg', '--models', 'm', '-o', 'o.safetensors', '--memory', 'lots']],
     ['a bad choice', ['create', 'x.jpg', '--models', 'm', '-o', 'o.safetensors', '--dtype', 'int4']],

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import {
@@ -17,12 +18,14 @@ import { endOf, runCli, startCli, type CliRun } from '../cli/run-cli.ts';
 import { makeLora } from '../comfyui/fake-home.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { HubServer } from './hub-server.ts';
+import { sparseModel } from './sparse-models.ts';
 
 /** i2l models, as its users type it, with hubs of our own and a home of our own. */
 const root = tempFolder();
 const bias = catalogueEntry('qwen-image-i2l-bias');
 const siglip = catalogueEntry('siglip2-g384');
 const lora = readFileSync(makeLora(join(root, 'lora.safetensors'), 3));
+const image = fileURLToPath(new URL('../parity/goldens/preprocess/inputs/portrait.jpg', import.meta.url));
 let server: HubServer;
 let home: string;
 let env: Record<string, string>;
@@ -200,6 +203,43 @@ describe('pull', () => {
     server.fault = () => false;
     expect((await i2l('pull', 'bias')).code).toBe(0);
     expect(readFileSync(target()).equals(big)).toBe(true);
+  });
+});
+
+describe('jobs that are not told where the models are', () => {
+  const recipe = ['--json', '--experts', 'style'];
+
+  test("take them from the app's folder, of whatever sizes", async () => {
+    makeTinyModels(join(home, 'i2l/models'));
+    const run = await runCli(['create', image, '-o', 'made.safetensors', '--device', 'cpu', '--no-cache', ...recipe], {
+      env,
+      cwd: home,
+    });
+    expect(run.code, run.stdout).toBe(0);
+    expect(existsSync(join(home, 'made.safetensors'))).toBe(true);
+  });
+
+  test('or from wherever published ones are, in the files of other programs', async () => {
+    const cache = join(home, '.cache/huggingface/hub/models--a--b/snapshots/1');
+    sparseModel(join(cache, 'SigLIP2-G384/model.safetensors'), 'siglip2-g384');
+    sparseModel(join(home, 'ComfyUI/models/clip_vision/dino.safetensors'), 'dinov3-7b');
+    for (const name of ['main.py', 'folder_paths.py']) writeFileSync(join(home, 'ComfyUI', name), '');
+    mkdirSync(join(home, 'ComfyUI/models/loras'));
+    sparseModel(join(home, '.cache/modelscope/hub/DiffSynth-Studio/Qwen-Image-i2L/x.safetensors'), 'qwen-image-i2l-style');
+    const run = await runCli(['plan', image, ...recipe], { env, cwd: home });
+    expect(run.code, run.stdout).toBe(0);
+    expect(run.stdout).toContain('"id":"siglip2-g384"');
+  });
+
+  test('or say all that is missing, and how to get it', async () => {
+    const { error } = lastOf(await runCli(['plan', image, ...recipe], { env, cwd: home }), 'failed', 1);
+    expect(error).toMatchObject({
+      code: 'MODEL_MISSING',
+      fields: { models: ['siglip2-g384', 'dinov3-7b', 'qwen-image-i2l-style'] },
+    });
+    expect(error.message).toContain('20.6 GB');
+    expect(error.message).toContain('i2l models pull siglip2-g384 dinov3-7b qwen-image-i2l-style');
+    expect(server.asked).toEqual([]);
   });
 });
 

@@ -8,65 +8,32 @@ import {
   rmSync,
   statSync,
   symlinkSync,
-  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { FoundModel } from '../../main/contract/models.ts';
-import { dinov3 } from '../../main/networks/dinov3.ts';
-import { i2l } from '../../main/networks/i2l.ts';
-import { layoutOf, type Network } from '../../main/networks/network.ts';
-import { qwen25vl } from '../../main/networks/qwen25vl.ts';
-import { siglip2 } from '../../main/networks/siglip2.ts';
 import { identify } from '../../main/pipelines/identify.ts';
-import { elementCount } from '../../main/contract/tensor.ts';
 import { CATALOGUE, catalogueEntry } from '../../main/weights/catalogue.ts';
 import { bestOf, scan, type Scan, type ScanOptions } from '../../main/weights/discover.ts';
-import type { Layout } from '../../main/weights/fingerprint.ts';
 import { HeaderCache } from '../../main/weights/header-cache.ts';
 import { modelPlaces, type KnownFolders } from '../../main/weights/model-places.ts';
 import { makeTinyModels } from '../cli/tiny-models.ts';
 import { makeLora } from '../comfyui/fake-home.ts';
 import { rejectionOf } from '../unit/errors.ts';
 import { tempFolder } from '../unit/temp.ts';
+import { layoutOfModel, sparse, sparseModel, type SparseDtype } from './sparse-models.ts';
 
 /** Homes with caches and folders as other programs lay them out, with the published models as sparse files. */
 const root = tempFolder();
-const NETWORKS = [siglip2, dinov3, qwen25vl, i2l] as unknown as readonly Network<object>[];
 let home: string;
 beforeEach(() => {
   home = mkdtempSync(join(root, 'home-'));
 });
 
-function layoutOfModel(id: string): Layout {
-  const network = NETWORKS.find((candidate) => id in candidate.published);
-  return layoutOf(network!, network!.published[id]!);
-}
-
-const BYTES = { BF16: 2, F16: 2, F32: 4, F8_E4M3: 1, F8_E5M2: 1 };
-
-/** A file whose header is a model's and whose values are a hole: it has its full size, and takes no room. */
-function sparse(path: string, layout: Layout, dtype: keyof typeof BYTES = 'BF16', metadata?: Record<string, string>): string {
-  const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {};
-  let end = 0;
-  for (const { name, shape } of layout) {
-    const start = end;
-    end += elementCount(shape) * BYTES[dtype];
-    header[name] = { dtype, shape, data_offsets: [start, end] };
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const prefix = Buffer.alloc(8);
-  prefix.writeBigUInt64LE(BigInt(json.length));
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, Buffer.concat([prefix, json]));
-  truncateSync(path, 8 + json.length + end);
-  return path;
-}
-
-function model(path: string, id: string, dtype?: keyof typeof BYTES): string {
-  return sparse(join(home, path), layoutOfModel(id), dtype);
+function model(path: string, id: string, dtype?: SparseDtype): string {
+  return sparseModel(join(home, path), id, dtype);
 }
 
 /** Four shards, as the published text encoder has them. */

@@ -51,7 +51,6 @@ export function jobOf(draft: Draft, info: AppInfo, settings: Settings = DEFAULT_
   return {
     kind: 'create',
     sets: [{ output: outputOf(info, draft.name), images }],
-    models: info.modelsFolder,
     target: draft.target,
     experts: expertsOf(draft),
     skipBad: draft.skipBad,
