@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { Storage } from '../contract/library-values.ts';
@@ -83,6 +83,20 @@ export class Images {
     });
   }
 
+  /**
+   * Forgets images that no set, no LoRA and no preview uses any more, with their copies and thumbnails.
+   * @returns how many
+   * @throws I2lError FILE_WRITE_FAILED
+   */
+  async removeUnused(before: number): Promise<number> {
+    const gone = this.#database.write(() => this.#database.all<ImageRow>(REMOVE_UNUSED, { before }));
+    for (const { hash, copy } of gone) {
+      if (copy !== null) await removeFile(imageCopy(this.#database.folder, copy));
+      await removeFile(thumbnailFile(this.#database.folder, hash));
+    }
+    return gone.length;
+  }
+
   async #remake(hash: string): Promise<string> {
     const file = await this.fileOf(hash);
     const { sha256, thumbnail } = await lookAtImage(file);
@@ -113,6 +127,12 @@ export class Images {
   }
 }
 
+async function removeFile(file: string): Promise<void> {
+  await rm(file, { force: true }).catch((error: unknown) => {
+    throw fileError(file, 'write', error);
+  });
+}
+
 async function makeFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true }).catch((error: unknown) => {
     throw fileError(folder, 'write', error);
@@ -126,3 +146,10 @@ const PUT = `
 
 const SOURCES = `
   SELECT source AS path, source_bytes AS bytes, source_mtime_ms AS mtimeMs FROM set_images WHERE hash = ? ORDER BY set_id`;
+/** Those that were added just now may be on their way into a set. */
+const REMOVE_UNUSED = `
+  DELETE FROM images WHERE added_at <= :before
+    AND hash NOT IN (SELECT hash FROM set_images)
+    AND hash NOT IN (SELECT preview FROM loras WHERE preview IS NOT NULL)
+    AND hash NOT IN (SELECT json_extract(value, '$.hash') FROM lora_texts, json_each(made_from, '$.images') WHERE made_from IS NOT NULL)
+  RETURNING hash, bytes, copy`;

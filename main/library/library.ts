@@ -1,10 +1,15 @@
+import type { FailedFile } from '../contract/library-values.ts';
 import { Database, type OpenOptions } from './database.ts';
 import { Images } from './images.ts';
 import { LoraExports } from './lora-exports.ts';
 import { LoraFiles } from './lora-files.ts';
 import { Loras } from './loras.ts';
+import { Maintenance } from './maintenance.ts';
 import { SetImport } from './set-import.ts';
 import { Sets } from './sets.ts';
+
+/** An image this new may be on its way into a set. */
+const SETTLING_MS = 3_600_000;
 
 export interface LibraryOptions extends OpenOptions {
   /** The wall clock, milliseconds since 1970. */
@@ -20,6 +25,8 @@ export class Library {
   readonly loras: Loras;
   readonly loraFiles: LoraFiles;
   readonly loraExports: LoraExports;
+  readonly maintenance: Maintenance;
+  readonly #now: () => number;
 
   /** Over a database that is open already; its owner closes it. */
   constructor(database: Database, now: () => number = Date.now) {
@@ -30,6 +37,8 @@ export class Library {
     this.loras = new Loras(database, now);
     this.loraFiles = new LoraFiles(database, this.loras, now);
     this.loraExports = new LoraExports(database, now);
+    this.maintenance = new Maintenance(database, this.loras);
+    this.#now = now;
   }
 
   /** @throws I2lError as Database.open */
@@ -37,6 +46,14 @@ export class Library {
     const library = new Library(await Database.open(folder, options), now);
     await library.loraFiles.recover();
     return library;
+  }
+
+  /** What is in the trash is gone for good, with the images that nothing uses any more. */
+  async emptyTrash(): Promise<{ sets: number; loras: number; images: number; failed: FailedFile[] }> {
+    const sets = this.sets.emptyTrash();
+    const { removed, failed } = await this.loraFiles.emptyTrash();
+    const images = await this.images.removeUnused(this.#now() - SETTLING_MS);
+    return { sets, loras: removed, images, failed };
   }
 
   /** Safe to call twice. */

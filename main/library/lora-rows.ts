@@ -19,8 +19,6 @@ export interface LoraRow {
   readonly modules: number;
   readonly warning: string;
   readonly setId: number | null;
-  /** JSON. */
-  readonly madeFrom: string | null;
   readonly imageCount: number;
   readonly spectrum: string | null;
   readonly rating: number;
@@ -47,11 +45,12 @@ export interface LoraRow {
 
 export const LORA_COLUMNS = `
   id, name, path, bytes, mtime_ms AS mtimeMs, sha256, tensor_hash AS tensorHash, target, rank_min AS rankMin,
-  rank_max AS rankMax, dtype, key_form AS keyForm, modules, warning, set_id AS setId, made_from AS madeFrom,
-  image_count AS imageCount, spectrum, rating, favourite, notes, trigger_words AS triggerWords,
+  rank_max AS rankMax, dtype, key_form AS keyForm, modules, warning, set_id AS setId,
+  image_count AS imageCount, spectrum, rating, favourite, trigger_words AS triggerWords,
   default_strength AS defaultStrength, recipe, parent_id AS parentId, preview, made_at AS madeAt, added_at AS addedAt,
   updated_at AS updatedAt, missing, trashed_at AS trashedAt, trashed_from AS trashedFrom, moving_to AS movingTo,
   moving_pid AS movingPid,
+  (SELECT notes FROM lora_texts WHERE lora_id = loras.id) AS notes,
   (SELECT json_group_array(tag) FROM (SELECT tag FROM lora_tags WHERE lora_id = loras.id ORDER BY folded)) AS tags,
   (SELECT json_group_array(json_object('expert', expert, 'fingerprint', fingerprint, 'strength', strength)) FROM
     (SELECT * FROM lora_experts WHERE lora_id = loras.id ORDER BY position)) AS experts`;
@@ -74,12 +73,12 @@ export function viewOf(folder: string, row: LoraRow): LoraView {
   };
 }
 
-export function detailOf(folder: string, row: LoraRow, state: LoraDetail['state']): LoraDetail {
+export function detailOf(folder: string, row: LoraRow, state: LoraDetail['state'], madeFrom: MadeFrom | null): LoraDetail {
   return {
     ...viewOf(folder, row),
     state,
     missing: state === 'missing',
-    madeFrom: row.madeFrom === null ? null : (JSON.parse(row.madeFrom) as MadeFrom),
+    madeFrom,
     spectrum: row.spectrum === null ? null : fromStored(folder, row.spectrum),
   };
 }

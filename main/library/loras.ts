@@ -56,13 +56,14 @@ export class Loras {
         ...{ path, bytes: facts.bytes, mtimeMs, sha256: facts.sha256, tensorHash: facts.tensorHash, target: facts.target },
         ...{ rankMin: facts.rank.min, rankMax: facts.rank.max, dtype: facts.dtypes.join(' + '), keyForm: facts.keyForm },
         ...{ modules: facts.modules, warning: told.warning, setId: more.setId ?? null, parentId: parent?.id ?? null },
-        ...{ madeFrom: madeFrom && JSON.stringify(madeFrom), imageCount: madeFrom?.images.length ?? 0 },
+        imageCount: madeFrom?.images.length ?? 0,
         spectrum: more.spectrum === undefined ? null : toStored(this.#database.folder, resolve(more.spectrum)),
         recipe: parent?.recipe ?? told.recipe ?? facts.tensorHash,
         madeAt: more.madeAt ?? null,
         now: this.#now(),
       };
       const id = there ? this.#renew(there.id, content) : this.#insert(content, file, more, told.triggerWords);
+      this.#database.run(TELL_ORIGIN, { id, notes: more.notes ?? '', madeFrom: madeFrom && JSON.stringify(madeFrom) });
       this.#database.run('DELETE FROM lora_experts WHERE lora_id = ?', [id]);
       told.experts.forEach((expert, position) => this.#database.run(ADD_EXPERT, { id, position, ...expert }));
       if (!there) this.#tag(id, more.tags ?? []);
@@ -94,7 +95,7 @@ export class Loras {
     const row = this.row(id);
     const now = await fileState({ ...row, path: fromStored(this.#database.folder, row.path) });
     this.noteFile(row, now);
-    return detailOf(this.#database.folder, row, now.state);
+    return detailOf(this.#database.folder, row, now.state, this.#madeFrom(id));
   }
 
   /** @throws I2lError NOT_IN_LIBRARY, also for a preview that is no image of the library */
@@ -103,10 +104,11 @@ export class Loras {
       const next = changed(this.view(id), change);
       this.#checkPreview(next.preview);
       this.#database.run(UPDATE, {
-        ...{ id, name: next.name, key: sortKey(next.name), notes: next.notes, rating: next.rating, preview: next.preview },
+        ...{ id, name: next.name, key: sortKey(next.name), rating: next.rating, preview: next.preview },
         ...{ favourite: Number(next.favourite), strength: next.defaultStrength, words: JSON.stringify(next.triggerWords) },
         now: this.#now(),
       });
+      this.#database.run('UPDATE lora_texts SET notes = ? WHERE lora_id = ?', [next.notes, id]);
       if (change.tags !== undefined) {
         this.#database.run('DELETE FROM lora_tags WHERE lora_id = ?', [id]);
         this.#tag(id, change.tags);
@@ -174,7 +176,7 @@ export class Loras {
     this.#checkPreview(more.preview ?? null);
     return this.#database.run(INSERT, {
       ...content,
-      ...{ name, key: sortKey(name), notes: more.notes ?? '', words: JSON.stringify(triggerWords), preview: more.preview ?? null },
+      ...{ name, key: sortKey(name), words: JSON.stringify(triggerWords), preview: more.preview ?? null },
     }).id;
   }
 
@@ -187,14 +189,20 @@ export class Loras {
     for (const tag of tags) this.#database.run(ADD_TAG, { id, folded: fold(tag), tag });
   }
 
+  #madeFrom(id: number): MadeFrom | null {
+    const sql = 'SELECT made_from AS json FROM lora_texts WHERE lora_id = ?';
+    const { json } = this.#database.get<{ json: string | null }>(sql, [id]) ?? { json: null };
+    return json === null ? null : (JSON.parse(json) as MadeFrom);
+  }
+
   #checkPreview(hash: string | null): void {
     if (hash === null || this.#database.get('SELECT 1 FROM images WHERE hash = ?', [hash])) return;
     throw new I2lError('NOT_IN_LIBRARY', `${hash}: the library has no such image.`, { hash });
   }
 
   #reindex(id: number): void {
-    const { name, tags, notes, madeFrom, triggerWords } = this.row(id);
-    const captions = madeFrom === null ? [] : (JSON.parse(madeFrom) as MadeFrom).images.map(({ caption }) => caption);
+    const { name, tags, notes, triggerWords } = this.row(id);
+    const captions = this.#madeFrom(id)?.images.map(({ caption }) => caption) ?? [];
     this.#database.run(INDEX, {
       ...{ id, name: indexText(name), notes: indexText(notes), captions: indexText(captions.join('\n')) },
       tags: indexText((JSON.parse(tags) as string[]).join('\n')),
@@ -215,20 +223,24 @@ function modifiedAt(file: string): number {
 
 const INSERT = `
   INSERT INTO loras (name, sort_name, path, bytes, mtime_ms, sha256, tensor_hash, target, rank_min, rank_max, dtype, key_form,
-    modules, warning, set_id, made_from, image_count, spectrum, rating, favourite, notes, trigger_words, default_strength,
+    modules, warning, set_id, image_count, spectrum, rating, favourite, trigger_words, default_strength,
     recipe, parent_id, preview, made_at, added_at, updated_at, missing)
   VALUES (:name, :key, :path, :bytes, :mtimeMs, :sha256, :tensorHash, :target, :rankMin, :rankMax, :dtype, :keyForm,
-    :modules, :warning, :setId, :madeFrom, :imageCount, :spectrum, 0, 0, :notes, :words, 1,
+    :modules, :warning, :setId, :imageCount, :spectrum, 0, 0, :words, 1,
     :recipe, :parentId, :preview, :madeAt, :now, :now, 0)`;
 const RENEW = `
   UPDATE loras SET bytes = :bytes, mtime_ms = :mtimeMs, sha256 = :sha256, tensor_hash = :tensorHash, target = :target,
     rank_min = :rankMin, rank_max = :rankMax, dtype = :dtype, key_form = :keyForm, modules = :modules, warning = :warning,
-    set_id = coalesce(:setId, set_id), made_from = :madeFrom, image_count = :imageCount, spectrum = :spectrum,
+    set_id = coalesce(:setId, set_id), image_count = :imageCount, spectrum = :spectrum,
     recipe = :recipe, parent_id = :parentId, made_at = coalesce(:madeAt, made_at), updated_at = :now, missing = 0
   WHERE id = :id AND path = :path`;
 const UPDATE = `
-  UPDATE loras SET name = :name, sort_name = :key, notes = :notes, rating = :rating, favourite = :favourite,
+  UPDATE loras SET name = :name, sort_name = :key, rating = :rating, favourite = :favourite,
     trigger_words = :words, default_strength = :strength, preview = :preview, updated_at = :now WHERE id = :id`;
+/** Notes are the user's: those of a LoRA that is there already stay. */
+const TELL_ORIGIN = `
+  INSERT INTO lora_texts (lora_id, notes, made_from) VALUES (:id, :notes, :madeFrom)
+  ON CONFLICT (lora_id) DO UPDATE SET made_from = excluded.made_from`;
 const ADD_EXPERT = `
   INSERT INTO lora_experts (lora_id, position, expert, fingerprint, strength)
   VALUES (:id, :position, :expert, :fingerprint, :strength)`;

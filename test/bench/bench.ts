@@ -2,6 +2,7 @@ import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchExperts } from './experts.ts';
 import { benchFull } from './full.ts';
+import { benchLibrary } from './library.ts';
 import { benchRank } from './rank.ts';
 
 /**
@@ -10,13 +11,15 @@ import { benchRank } from './rank.ts';
  */
 const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]
        npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
-       npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]`;
+       npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
+       npm run bench -- library [--import 1000] [--folder DIR]`;
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     only: { type: 'string' },
     images: { type: 'string', default: '1,5' },
+    import: { type: 'string', default: '1000' },
     repeats: { type: 'string', default: '3' },
     memory: { type: 'string', default: '4GiB' },
     folder: { type: 'string' },
@@ -36,6 +39,8 @@ if (positionals[0] === 'full' && (values.only === undefined || values.only === '
   await benchExperts({ imageCounts, memory, folder, keep });
 } else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {
   await benchRank({ folder, keep, repeats: Number(values.repeats) });
+} else if (positionals[0] === 'library' && Number(values.import) >= 0) {
+  await benchLibrary({ images: Number(values.import), folder });
 } else {
   console.error(USAGE);
   process.exitCode = 2;

@@ -133,6 +133,13 @@ describe('two processes', () => {
   });
 });
 
+/** As versions 1 and 2 kept it. */
+const OLD_LORA = `
+  INSERT INTO loras (name, sort_name, path, bytes, mtime_ms, sha256, tensor_hash, target, rank_min, rank_max, dtype, key_form,
+    modules, warning, made_from, image_count, rating, favourite, notes, trigger_words, default_strength, recipe, added_at,
+    updated_at, missing)
+  VALUES ('fox', 'fox', 'loras/fox', 1, 1, '', '', '', 1, 1, '', '', 1, '', '{}', 1, 3, 0, 'mine', '[]', 1, '', 1, 1, 0)`;
+
 const extra: Migration = {
   version: MIGRATIONS.length + 1,
   up: (database) => database.exec('CREATE TABLE extra (a INTEGER) STRICT; INSERT INTO extra SELECT count(*) FROM sets'),
@@ -148,8 +155,11 @@ describe('migrations', () => {
       const folder = folderOf();
       const old = await open(folder, { migrations: MIGRATIONS.slice(0, version) });
       addSet(old, `from ${version}`);
+      if (version < 3) old.run(OLD_LORA);
       await old.close();
       const now = await open(folder);
+      if (version < 3) expect(now.all('SELECT * FROM lora_texts')).toEqual([{ lora_id: 1, notes: 'mine', made_from: '{}' }]);
+      if (version < 3) expect(now.all('SELECT name, rating FROM loras')).toEqual([{ name: 'fox', rating: 3 }]);
       expect(now.version).toBe(MIGRATIONS.length);
       expect(setNames(now)).toEqual([`from ${version}`]);
       expect(now.raw((sqlite) => sqlite.pragma('integrity_check', { simple: true }))).toBe('ok');

@@ -16,10 +16,10 @@ export async function makeImage(file: string, seed: number, side = 48): Promise<
 }
 
 /** `count` images in a folder, named 'image 1.png' on. @returns their paths */
-export async function makeImages(folder: string, count: number, firstSeed = 0): Promise<string[]> {
+export async function makeImages(folder: string, count: number, firstSeed = 0, side = 48): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
   const files: string[] = [];
-  for (let i = 0; i < count; i++) files.push(await makeImage(join(folder, `image ${i + 1}.png`), firstSeed + i));
+  for (let i = 0; i < count; i++) files.push(await makeImage(join(folder, `image ${i + 1}.png`), firstSeed + i, side));
   return files;
 }
 

@@ -1,6 +1,7 @@
 import type { Migration } from '../migrate.ts';
 import { setsAndLoras } from './001-sets-and-loras.ts';
 import { jobs } from './002-jobs.ts';
+import { narrowLoras } from './003-narrow-loras.ts';
 
 /** In order, with no gap. */
-export const MIGRATIONS: readonly Migration[] = [setsAndLoras, jobs];
+export const MIGRATIONS: readonly Migration[] = [setsAndLoras, jobs, narrowLoras];
