@@ -6,8 +6,9 @@ import type { HubName } from './contract/models.ts';
 import type { ApiContext } from './handlers/api.ts';
 import { modelsFolderOf } from './handlers/app.ts';
 import { JobQueue } from './jobs/queue.ts';
-import { Database } from './library/database.ts';
+import { windowPath } from './handlers/paths.ts';
 import { LibraryJobs } from './library/jobs.ts';
+import { Library } from './library/library.ts';
 import type { ModelStore } from './pipelines/model-store.ts';
 import { allRunners } from './runners/all.ts';
 import type { GetModelStore } from './runners/model-jobs.ts';
@@ -37,28 +38,28 @@ export interface App {
 
 /**
  * Builds the services once, as the owner of the data folder.
- * @throws I2lError LIBRARY_IN_USE that says who has it; and what Database.open and SettingsStore.open give
+ * @throws I2lError LIBRARY_IN_USE that says who has it; and what Library.open and SettingsStore.open give
  */
 export async function openApp({ dataFolder, name, startEngine, token }: AppOptions): Promise<App> {
-  const database = await Database.open(dataFolder, { role: 'owner', name });
+  const library = await Library.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
     await makeLorasFolder(join(dataFolder, LORAS_FOLDER));
     const models = modelStore(dataFolder, settings, token);
     const queue = new JobQueue({
-      store: new LibraryJobs(database),
+      store: new LibraryJobs(library.database),
       runners: allRunners(models, (job, run) => runInEngine(job, run, startEngine)),
     });
     queue.start();
     return {
-      services: { dataFolder, settings, queue, models },
+      services: { dataFolder, settings, library, queue, models, allowPath: windowPath },
       close: async () => {
         await queue.close();
-        await database.close();
+        await library.close();
       },
     };
   } catch (error) {
-    await database.close();
+    await library.close();
     throw error;
   }
 }

@@ -2,7 +2,10 @@ import { oc } from '@orpc/contract';
 import { z } from 'zod';
 import { failedFileSchema, idSchema, pathSchema } from './library-values.ts';
 
-/** The library as a whole: how it is, its backups, its trash. */
+/**
+ * The library as a whole: how it is, its backups, its trash. A backup is made the library again by `i2l library
+ * restore`, while nobody has it open.
+ */
 
 export const libraryInfoSchema = z.object({
   folder: z.string(),
@@ -38,8 +41,6 @@ export const libraryContract = {
   check: oc.input(z.object({})).output(libraryCheckSchema),
   /** @param to instead of the data folder's own backups */
   backup: oc.input(z.object({ to: pathSchema.optional() })).output(z.object({ file: z.string() })),
-  /** The old file is kept. */
-  restore: oc.input(z.object({ file: pathSchema })).output(z.object({ kept: z.string().nullable() })),
   /** Sets, LoRAs with their files, and copied images that nothing uses any more: gone for good. */
   emptyTrash: oc
     .input(z.object({}))

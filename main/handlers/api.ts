@@ -3,17 +3,23 @@ import { contract } from '../contract/api.ts';
 import { appRouter, type AppContext } from './app.ts';
 import { comfyuiRouter } from './comfyui.ts';
 import { jobsRouter, type JobsContext } from './jobs.ts';
+import { libraryRouter } from './library.ts';
+import { lorasRouter } from './loras.ts';
 import { modelsRouter, type ModelsContext } from './models.ts';
 import { recipeRouter } from './recipe.ts';
+import { setsRouter, type SetsContext } from './sets.ts';
 
 /** What every procedure is given by the wire that brought it: who asks, and the services. */
-export type ApiContext = AppContext & JobsContext & ModelsContext;
+export type ApiContext = AppContext & JobsContext & ModelsContext & SetsContext;
 
 /** All procedures of the contract. */
 export const router = implement(contract).$context<ApiContext>().router({
   app: appRouter,
   comfyui: comfyuiRouter,
   jobs: jobsRouter,
+  library: libraryRouter,
+  loras: lorasRouter,
   models: modelsRouter,
   recipe: recipeRouter,
+  sets: setsRouter,
 });

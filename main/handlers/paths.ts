@@ -1,0 +1,17 @@
+import { isAbsolute, resolve } from 'node:path';
+import { I2lError } from '../contract/errors.ts';
+
+/**
+ * A path that a window or a browser names: whole, since the app's own folder means nothing to who sends it, and of
+ * files, not of devices.
+ * @throws I2lError BAD_ARGUMENT
+ */
+export function windowPath(path: string): string {
+  if (!isAbsolute(path)) throw refused(path, 'give it whole, from the root or the drive on');
+  if (/^[\\/]{2}[.?][\\/]/.test(path)) throw refused(path, 'devices are not read');
+  return resolve(path);
+}
+
+function refused(path: string, why: string): I2lError {
+  return new I2lError('BAD_ARGUMENT', `${path}: this path can't be used; ${why}.`, { file: path });
+}
