@@ -12,6 +12,7 @@ import { Library } from './library/library.ts';
 import type { ModelStore } from './pipelines/model-store.ts';
 import { allRunners } from './runners/all.ts';
 import type { GetModelStore } from './runners/model-jobs.ts';
+import { loraRecorder } from './runners/record-lora.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
 
 export interface AppOptions {
@@ -48,7 +49,7 @@ export async function openApp({ dataFolder, name, startEngine, token }: AppOptio
     const models = modelStore(dataFolder, settings, token);
     const queue = new JobQueue({
       store: new LibraryJobs(library.database),
-      runners: allRunners(models, (job, run) => runInEngine(job, run, startEngine)),
+      runners: allRunners(models, loraRecorder(library), (job, run) => runInEngine(job, run, startEngine)),
     });
     queue.start();
     return {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { EXPERTS, EXPERTS_OF, TARGETS, type TargetId } from './experts.ts';
+import { idSchema, nameSchema } from './library-values.ts';
 import { modelsChoiceSchema } from './models.ts';
 import { errorShapeSchema } from './wire-errors.ts';
 
@@ -27,6 +28,19 @@ const loraOptions = {
   keyForm: z.enum(KEY_FORMS),
 };
 
+/** What the library notes with a LoRA that a job of the queue makes; the engine doesn't look at it. */
+export const libraryNoteSchema = z.object({
+  /** Absent: the file's. */
+  name: nameSchema.optional(),
+  /** The image set that it is made of. */
+  setId: idSchema.optional(),
+  /** The LoRA that it is a version of. */
+  parentId: idSchema.optional(),
+});
+export type LibraryNote = z.infer<typeof libraryNoteSchema>;
+
+const library = libraryNoteSchema.optional();
+
 /** One LoRA to be made: from these images, each counting by its share of the weights; 0 leaves it out. */
 export const setJobSchema = z.object({
   output: path,
@@ -34,6 +48,7 @@ export const setJobSchema = z.object({
     .array(z.object({ file: path, weight: z.number().nonnegative() }))
     .min(1)
     .refine((images) => images.some(({ weight }) => weight > 0), 'at least one image needs a weight above 0'),
+  library,
 });
 export type SetJob = z.infer<typeof setJobSchema>;
 
@@ -123,6 +138,7 @@ export const resetRankJobSchema = z.object({
   choice: rankChoiceSchema,
   /** Where the singular values go: all into B, or their roots into both. */
   split: z.enum(SPLITS),
+  library,
   ...loraOptions,
   ...engineOptions,
 });
@@ -138,6 +154,7 @@ export const spectrumJobSchema = z.object({
 export const mergeJobSchema = z.object({
   kind: z.literal('merge'),
   inputs: z.array(z.object({ file: path, strength: z.number() })).min(1),
+  library,
   ...loraOptions,
   ...engineOptions,
 });

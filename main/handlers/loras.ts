@@ -3,7 +3,7 @@ import { I2lError } from '../contract/errors.ts';
 import type { FailedFile, Storage } from '../contract/library-values.ts';
 import { lorasContract } from '../contract/loras.ts';
 import type { Library } from '../library/library.ts';
-import { inspectLora } from '../pipelines/inspect-lora.ts';
+import { readLora } from '../pipelines/inspect-lora.ts';
 import { answerErrors } from './base.ts';
 import { withProgress } from './progress-stream.ts';
 import type { SetsContext } from './sets.ts';
@@ -61,7 +61,7 @@ async function importLoras(
   for (const [i, file] of files.entries()) {
     if (signal.aborted) throw new I2lError('CANCELLED', 'Cancelled; the LoRAs imported so far are kept.');
     try {
-      const facts = inspectLora(file);
+      const facts = await readLora(file);
       const there = library.loras.withTensors(facts.tensorHash);
       if (there !== undefined) result.duplicates.push({ file, id: there });
       else result.added.push((await library.loraFiles.bringIn(facts, storage)).id);
@@ -69,8 +69,6 @@ async function importLoras(
       result.failed.push({ file, error: I2lError.from(thrown).toShape() });
     }
     onProgress(i + 1, files.length);
-    // Between two files others have their turn.
-    await new Promise((resolve) => setImmediate(resolve));
   }
   return result;
 }

@@ -85,6 +85,16 @@ export class Loras {
     });
   }
 
+  has(id: number): boolean {
+    return this.#database.get('SELECT 1 FROM loras WHERE id = ?', [id]) !== undefined;
+  }
+
+  /** Whether a file is a LoRA of the library, and not in the trash. */
+  hasFile(file: string): boolean {
+    const path = toStored(this.#database.folder, resolve(file));
+    return this.#database.get('SELECT 1 FROM loras WHERE path = ? AND trashed_at IS NULL', [path]) !== undefined;
+  }
+
   /** @throws I2lError NOT_IN_LIBRARY */
   view(id: number): LoraView {
     return viewOf(this.#database.folder, this.row(id));

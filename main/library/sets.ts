@@ -50,6 +50,10 @@ export class Sets {
     });
   }
 
+  has(id: number): boolean {
+    return this.#database.get('SELECT 1 FROM sets WHERE id = ?', [id]) !== undefined;
+  }
+
   /** @throws I2lError NOT_IN_LIBRARY */
   summary(id: number): SetSummary {
     const row = this.#database.get<SetRow>(`SELECT ${SET_COLUMNS} FROM sets WHERE id = ?`, [id]);

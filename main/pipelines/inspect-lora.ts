@@ -29,6 +29,20 @@ export interface LoraSummary extends LoraHashes {
 
 /** What a LoRA file is and says of itself. @throws I2lError LORA_KEYS and what a damaged file gives */
 export function inspectLora(path: string): LoraSummary {
+  return atOnce(summarySteps(path));
+}
+
+/** The same, by and by: between two parts of a large file others have their turn. @throws I2lError as inspectLora */
+export async function readLora(path: string): Promise<LoraSummary> {
+  const steps = summarySteps(path);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function* summarySteps(path: string): Steps<LoraSummary> {
   const lora = openLora(path);
   const { file, modules, keyForm } = lora;
   return {
@@ -40,7 +54,7 @@ export function inspectLora(path: string): LoraSummary {
     rank: { min: Math.min(...modules.map(({ rank }) => rank)), max: rankOf(lora) },
     dtypes: [...new Set([...file.tensors.values()].map(({ dtype }) => dtype))].sort(),
     metadata: file.metadata,
-    ...hashLora(path),
+    ...(yield* hashSteps(path)),
   };
 }
 
@@ -54,14 +68,15 @@ export function targetOf(paths: readonly string[]): string {
 const CHUNK = 8 << 20;
 
 /** Both hashes in one pass over the file. */
-export function hashLora(path: string): LoraHashes {
+function* hashSteps(path: string): Steps<LoraHashes> {
   const { dataOffset, file } = readSafetensors(path);
   const whole = createHash('sha256');
   const tensors = createHash('sha256');
-  readFrom(file, 0, (bytes, at) => {
+  for (const { bytes, end } of chunks(file, 0)) {
     whole.update(bytes);
-    if (at + bytes.length > dataOffset) tensors.update(bytes.subarray(Math.max(0, dataOffset - at)));
-  });
+    if (end > dataOffset) tensors.update(bytes.subarray(Math.max(0, dataOffset - (end - bytes.length))));
+    yield;
+  }
   const [sha256, tensorHash] = [whole.digest('hex'), tensors.digest('hex')];
   return { sha256, tensorHash, autoV2: sha256.slice(0, 10).toUpperCase(), autoV3: tensorHash.slice(0, 12).toUpperCase() };
 }
@@ -70,17 +85,31 @@ export function hashLora(path: string): LoraHashes {
 export function hashTensors(path: string): string {
   const { dataOffset, file } = readSafetensors(path);
   const tensors = createHash('sha256');
-  readFrom(file, dataOffset, (bytes) => void tensors.update(bytes));
+  for (const { bytes } of chunks(file, dataOffset)) tensors.update(bytes);
   return tensors.digest('hex');
 }
 
-function readFrom(file: string, start: number, take: (bytes: Buffer, at: number) => void): void {
+/** Work that can be left between its steps. */
+type Steps<Result> = Generator<void, Result>;
+
+function atOnce<Result>(steps: Steps<Result>): Result {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The file's bytes from `start` on; each part lies in the same buffer. `end` is where it ends in the file. */
+function* chunks(file: string, start: number): Generator<{ readonly bytes: Buffer; readonly end: number }> {
   const buffer = Buffer.allocUnsafe(CHUNK);
   let fd: number | undefined;
   try {
     fd = openSync(file, 'r');
-    for (let at = start, got = readSync(fd, buffer, 0, CHUNK, at); got > 0; at += got, got = readSync(fd, buffer, 0, CHUNK, at)) {
-      take(buffer.subarray(0, got), at);
+    for (let end = start; ; ) {
+      const got = readSync(fd, buffer, 0, CHUNK, end);
+      if (got === 0) return;
+      end += got;
+      yield { bytes: buffer.subarray(0, got), end };
     }
   } catch (error) {
     throw fileError(file, 'read', error);

@@ -12,6 +12,7 @@ import { I2lError } from '../contract/errors.ts';
 import { runInEngine } from '../engine-process.ts';
 import type { JobContext, JobRunner, Journal } from '../jobs/runner.ts';
 import { tell, type StartEngine } from './engine-job.ts';
+import type { RecordLora, WrittenLora } from './record-lora.ts';
 
 export interface CreateResult {
   /** Of all sets that could be made, in the job's order. */
@@ -21,16 +22,11 @@ export interface CreateResult {
   readonly run: JobResult | null;
 }
 
-export interface CreateHooks {
-  /** Written to the library together with the note that this LoRA is made. */
-  readonly record?: ((lora: LoraWritten, set: SetJob, job: CreateJob) => void) | undefined;
-}
-
 /**
- * Makes LoRAs of one set or many, in one engine. The journal holds each LoRA as it is written; a job that
- * goes on makes the others alone, and those whose files have gone since.
+ * Makes LoRAs of one set or many, in one engine. The journal holds each LoRA as it is written, together with its
+ * row in the library; a job that goes on makes the others alone, and those whose files have gone since.
  */
-export function createRunner({ record }: CreateHooks = {}, start: StartEngine = runInEngine): JobRunner<CreateJob, CreateResult> {
+export function createRunner(record?: RecordLora, start: StartEngine = runInEngine): JobRunner<CreateJob, CreateResult> {
   return {
     kind: 'create',
     lane: 'engine',
@@ -47,32 +43,39 @@ export function createRunner({ record }: CreateHooks = {}, start: StartEngine = 
 async function runEngine(
   job: CreateJob,
   context: JobContext,
-  record: CreateHooks['record'],
+  record: RecordLora | undefined,
   start: StartEngine,
 ): Promise<JobResult> {
   const stop = new AbortController();
   let broken: I2lError | undefined;
+  let noted = Promise.resolve();
   const onEvent = (event: EngineEvent): void => {
-    try {
-      if (event.type === 'lora') note(event, job, context.journal, record);
-      else tell(context, job, event);
-    } catch (error) {
+    if (event.type !== 'lora') return tell(context, job, event);
+    noted = noted
+      .then(() => (broken ? undefined : note(event, job, context.journal, record)))
       // A LoRA that can't be noted would be made again and again: the library's trouble is the job's.
-      broken ??= I2lError.from(error);
-      stop.abort();
-    }
+      .catch((error: unknown) => {
+        broken = I2lError.from(error);
+        stop.abort();
+      });
   };
-  const result = await start(job, { signal: AbortSignal.any([context.signal, stop.signal]), onEvent }).catch((error: unknown) => {
-    throw broken ?? error;
-  });
+  const running = start(job, { signal: AbortSignal.any([context.signal, stop.signal]), onEvent });
+  const [outcome] = await Promise.allSettled([running]);
+  await noted;
   if (broken) throw broken;
-  return result;
+  if (outcome.status === 'rejected') throw outcome.reason;
+  return outcome.value;
 }
 
-function note(lora: LoraWritten, job: CreateJob, journal: Journal, record: CreateHooks['record']): void {
+async function note(lora: LoraWritten, job: CreateJob, journal: Journal, record: RecordLora | undefined): Promise<void> {
   const set = job.sets.find(({ output }) => output === lora.output);
   if (!set) throw new I2lError('ENGINE_PROTOCOL', `The engine made ${lora.output}, which it was not asked for.`);
-  journal.finish(keyOf(set), lora, () => record?.(lora, set, job));
+  journal.finish(keyOf(set), lora, await record?.(writtenLora(set)));
+}
+
+/** What the library is told of a set's LoRA. */
+export function writtenLora({ output, images, library }: SetJob): WrittenLora {
+  return { file: output, note: library, images: images.filter(({ weight }) => weight > 0).map(({ file }) => file) };
 }
 
 function keyOf({ output }: SetJob): string {

@@ -9,8 +9,8 @@ export type StartEngine = typeof runInEngine;
 export interface EngineJobKind<J extends Job> {
   readonly kind: J['kind'];
   readonly schema: z.ZodType<J>;
-  /** Written to the library together with the note that the job is done. */
-  readonly record?: ((result: JobResult, job: J) => void) | undefined;
+  /** Made ready when the engine is done; what it returns is written together with the note that the job is done. */
+  readonly record?: ((job: J, result: JobResult) => Promise<() => void>) | undefined;
 }
 
 /** The step that is finished when the engine is. */
@@ -35,7 +35,7 @@ export function engineRunner<J extends Job>(
         signal: context.signal,
         onEvent: (event) => tell(context, job, event),
       });
-      context.journal.finish(DONE, result, () => record?.(result, job));
+      context.journal.finish(DONE, result, await record?.(job, result));
       return result;
     },
   };

@@ -5,7 +5,7 @@ import { KEY_FORMS } from '../../main/contract/job.ts';
 import { loraKey, parseKey, type KeyForm } from '../../main/lora/keys.ts';
 import { isOfForm, openLora } from '../../main/lora/read-lora.ts';
 import { qwenImage, targetBlocks, zImage } from '../../main/lora/targets.ts';
-import { hashLora, inspectLora } from '../../main/pipelines/inspect-lora.ts';
+import { inspectLora } from '../../main/pipelines/inspect-lora.ts';
 import { denseOf, minus, multiply, norm, randomDense, run, withFolder, writeLora, type TestModule } from './lora-files.ts';
 
 const { folder, clear } = withFolder('files');
@@ -222,6 +222,6 @@ test('inspect tells target, ranks and hashes', async () => {
     keyForm: 'comfyui',
     tensorHash,
   });
-  expect(hashLora(output).autoV3).toBe(tensorHash!.slice(0, 12).toUpperCase());
+  expect(inspectLora(output).autoV3).toBe(tensorHash!.slice(0, 12).toUpperCase());
   expect(inspectLora(output).metadata).toMatchObject({ 'modelspec.hash_sha256': `0x${tensorHash}`, ss_network_dim: '1' });
 });

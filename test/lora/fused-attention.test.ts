@@ -8,7 +8,7 @@ import { LoraWriter } from '../../main/lora/write-lora.ts';
 import { loraKey, type KeyForm } from '../../main/lora/keys.ts';
 import { isOfForm, openLora } from '../../main/lora/read-lora.ts';
 import { targetBlocks, zImage } from '../../main/lora/targets.ts';
-import { hashLora } from '../../main/pipelines/inspect-lora.ts';
+import { inspectLora } from '../../main/pipelines/inspect-lora.ts';
 import { readSafetensors } from '../../main/weights/safetensors.ts';
 import { toBfloat16 } from '../../main/weights/values.ts';
 import { denseOf, multiply, randomDense, run, withFolder, writeLora, type Dense, type TestModule } from './lora-files.ts';
@@ -83,7 +83,7 @@ describe("Z-Image in kohya's form", () => {
       fc.property(anyLora, fc.constantFrom<LoraDtypeName>('f32', 'bf16'), (modules, dtype) => {
         const { file, hash } = write(modules, 'kohya', dtype);
         expect(readBack(file)).toEqual(sameAs(modules));
-        expect(hashLora(file).tensorHash).toBe(hash);
+        expect(inspectLora(file).tensorHash).toBe(hash);
         expect(isOfForm(openLora(file), 'kohya')).toBe(true);
       }),
       { numRuns: 60 },
@@ -213,7 +213,7 @@ describe('jobs over a fused file', () => {
     await run({ ...merge, inputs: [{ file, strength: 1 }], output: apart, keyForm: 'comfyui' });
     expect(readBack(apart)).toEqual(sameAs(modules));
     const { tensorHash } = await run({ ...merge, inputs: [{ file: apart, strength: 1 }], output: again, keyForm: 'kohya' });
-    expect(tensorHash).toBe(hashLora(again).tensorHash);
+    expect(tensorHash).toBe(inspectLora(again).tensorHash);
     expect(readBack(again)).toEqual(sameAs(modules));
     const { comparison } = await run({ kind: 'diff', a: file, b: again });
     expect(comparison!.map(({ relativeError }) => relativeError)).toEqual(modules.map(() => 0));

@@ -77,7 +77,7 @@ const progress = (done: number): EngineEvent => ({
 });
 
 describe('any engine job', () => {
-  const setUp = (record?: (result: JobResult, job: ResetRankJob) => void) => {
+  const setUp = (record?: (job: ResetRankJob, result: JobResult) => Promise<() => void>) => {
     const engine = new FakeEngine();
     const runner = engineRunner({ kind: 'reset-rank', schema: resetRankJobSchema, record }, engine.start);
     return { engine, runner, ...open([runner]) };
@@ -121,7 +121,9 @@ describe('any engine job', () => {
 
   test('an engine that is done is not run again, though the process died before the queue knew', async () => {
     const recorded: string[] = [];
-    const { engine, runner, queue, store } = setUp((result, job) => void recorded.push(`${job.file} ${result.output}`));
+    const { engine, runner, queue, store } = setUp((job, result) =>
+      Promise.resolve(() => void recorded.push(`${job.file} ${result.output}`)),
+    );
     const id = add(queue);
     await calm();
     store.update(id, { state: 'running' });
@@ -204,7 +206,7 @@ describe('create', { timeout: 180_000 }, () => {
     const [file] = outputs('killed', 1) as [string];
     let pid = 0;
     const start: StartEngine = (job, run) => runInEngine(job, { ...run, onStart: (engine) => (pid = engine) });
-    const { queue } = open([createRunner({}, start)]);
+    const { queue } = open([createRunner(undefined, start)]);
     const id = add(queue, slow.job(file));
     await expect.poll(() => queue.get(id).progress?.step, { timeout: 60_000, interval: 2 }).toBe('style');
     process.kill(pid, 'SIGKILL');
@@ -220,7 +222,7 @@ describe('create', { timeout: 180_000 }, () => {
     const files = outputs('many', 3);
     const engine = new FakeEngine();
     const recorded: string[] = [];
-    const runner = createRunner({ record: (lora) => void recorded.push(lora.output) }, engine.start);
+    const runner = createRunner((lora) => Promise.resolve(() => void recorded.push(lora.file)), engine.start);
     const { queue } = open([runner]);
     const made = files.map(write);
     const id = add(queue, jobOf(files));
@@ -249,7 +251,7 @@ describe('create', { timeout: 180_000 }, () => {
   test('starts no engine where nothing is left', async () => {
     const files = outputs('made', 1);
     const engine = new FakeEngine();
-    const { queue, store } = open([createRunner({}, engine.start)]);
+    const { queue, store } = open([createRunner(undefined, engine.start)]);
     const lora = write(files[0]!);
     queue.pauseQueue();
     const id = add(queue, jobOf(files));
@@ -263,10 +265,11 @@ describe('create', { timeout: 180_000 }, () => {
   test('fails with the library’s trouble where a LoRA can’t be noted', async () => {
     const files = outputs('unnoted', 1);
     const engine = new FakeEngine();
-    const record = () => {
-      throw new I2lError('LIBRARY_BUSY', 'another process writes');
-    };
-    const { queue } = open([createRunner({ record }, engine.start)]);
+    const record = () =>
+      Promise.resolve(() => {
+        throw new I2lError('LIBRARY_BUSY', 'another process writes');
+      });
+    const { queue } = open([createRunner(record, engine.start)]);
     const id = add(queue, jobOf(files));
     await calm();
     engine.say(write(files[0]!));
