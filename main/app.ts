@@ -10,7 +10,8 @@ import { windowPath } from './handlers/paths.ts';
 import { LibraryJobs } from './library/jobs.ts';
 import { Library } from './library/library.ts';
 import type { ModelStore } from './pipelines/model-store.ts';
-import { allRunners } from './runners/all.ts';
+import { allRunners, libraryRunners } from './runners/all.ts';
+import type { StartEngine } from './runners/engine-job.ts';
 import type { GetModelStore } from './runners/model-jobs.ts';
 import { loraRecorder } from './runners/record-lora.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
@@ -47,9 +48,11 @@ export async function openApp({ dataFolder, name, startEngine, token }: AppOptio
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
     await makeLorasFolder(join(dataFolder, LORAS_FOLDER));
     const models = modelStore(dataFolder, settings, token);
+    const record = loraRecorder(library);
+    const start: StartEngine = (job, run) => runInEngine(job, run, startEngine);
     const queue = new JobQueue({
       store: new LibraryJobs(library.database),
-      runners: allRunners(models, loraRecorder(library), (job, run) => runInEngine(job, run, startEngine)),
+      runners: [...allRunners(models, record, start), ...libraryRunners({ library, dataFolder, record }, start)],
     });
     queue.start();
     return {

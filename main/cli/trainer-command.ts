@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
-import { exportTrainingStart, TRAINERS, type TrainerId, type WrittenStart } from '../pipelines/export-trainer.ts';
+import type { TrainerId } from '../contract/trainers.ts';
+import { exportTrainingStart, TRAINERS, type WrittenStart } from '../pipelines/export-trainer.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { runEngineJob, type CommandContext, type EngineOptions } from './commands.ts';
 
 /** i2l export --for TRAINER: a folder from which a trainer goes on. */
 
-export const TRAINER_IDS = Object.keys(TRAINERS) as TrainerId[];
 export const DEFAULT_STEPS = 500;
 
 export interface TrainerOptions extends EngineOptions {
@@ -36,7 +36,7 @@ export async function exportForTrainer(
       trainer,
       folder: resolve(output),
       rank,
-      images: collectImages(images),
+      images: collectImages(images).map((image) => ({ file: image })),
       trigger,
       steps,
       // A path of this machine, or a name or another machine's path as it is.

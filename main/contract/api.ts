@@ -2,6 +2,7 @@ import type { ContractRouterClient } from '@orpc/contract';
 import { appContract } from './app.ts';
 import { comfyuiContract } from './comfyui.ts';
 import { libraryContract } from './library.ts';
+import { loraWorkContract } from './lora-work.ts';
 import { lorasContract } from './loras.ts';
 import { modelsContract } from './models-api.ts';
 import { jobsContract } from './queue.ts';
@@ -14,7 +15,7 @@ export const contract = {
   comfyui: comfyuiContract,
   jobs: jobsContract,
   library: libraryContract,
-  loras: lorasContract,
+  loras: { ...lorasContract, ...loraWorkContract },
   models: modelsContract,
   recipe: recipeContract,
   sets: setsContract,

@@ -14,7 +14,7 @@ export const DEVICE_CHOICES = ['auto', 'cpu', 'cuda', 'webgpu', 'dml', 'coreml']
 
 const path = z.string().min(1);
 
-const engineOptions = {
+export const engineOptions = {
   /** Bytes that the engine's process may reach. */
   memory: z.int().positive(),
   device: z.enum(DEVICE_CHOICES),

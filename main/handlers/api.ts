@@ -4,6 +4,7 @@ import { appRouter, type AppContext } from './app.ts';
 import { comfyuiRouter } from './comfyui.ts';
 import { jobsRouter, type JobsContext } from './jobs.ts';
 import { libraryRouter } from './library.ts';
+import { loraWorkRouter } from './lora-work.ts';
 import { lorasRouter } from './loras.ts';
 import { modelsRouter, type ModelsContext } from './models.ts';
 import { recipeRouter } from './recipe.ts';
@@ -13,13 +14,15 @@ import { setsRouter, type SetsContext } from './sets.ts';
 export type ApiContext = AppContext & JobsContext & ModelsContext & SetsContext;
 
 /** All procedures of the contract. */
-export const router = implement(contract).$context<ApiContext>().router({
-  app: appRouter,
-  comfyui: comfyuiRouter,
-  jobs: jobsRouter,
-  library: libraryRouter,
-  loras: lorasRouter,
-  models: modelsRouter,
-  recipe: recipeRouter,
-  sets: setsRouter,
-});
+export const router = implement(contract)
+  .$context<ApiContext>()
+  .router({
+    app: appRouter,
+    comfyui: comfyuiRouter,
+    jobs: jobsRouter,
+    library: libraryRouter,
+    loras: { ...lorasRouter, ...loraWorkRouter },
+    models: modelsRouter,
+    recipe: recipeRouter,
+    sets: setsRouter,
+  });

@@ -95,6 +95,12 @@ export class Loras {
     return this.#database.get('SELECT 1 FROM loras WHERE path = ? AND trashed_at IS NULL', [path]) !== undefined;
   }
 
+  /** Whether a row has its file at this path, or is about to. */
+  isTaken(file: string): boolean {
+    const path = toStored(this.#database.folder, resolve(file));
+    return this.#database.get('SELECT 1 FROM loras WHERE path = ? OR moving_to = ?', [path, path]) !== undefined;
+  }
+
   /** @throws I2lError NOT_IN_LIBRARY */
   view(id: number): LoraView {
     return viewOf(this.#database.folder, this.row(id));

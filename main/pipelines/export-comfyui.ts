@@ -1,10 +1,10 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { exportToComfyui, type ExportResult } from '../comfyui/export.ts';
 import { findInstalls, resolveNamed, type ComfyInstall, type SearchOptions } from '../comfyui/locate.ts';
 import { nameHistory, RECORD_NAME, recordExport } from '../comfyui/record.ts';
 import type { LoraDetails } from '../comfyui/sidecar.ts';
-import { I2lError } from '../contract/errors.ts';
+import { fileError, I2lError } from '../contract/errors.ts';
 import { previewPng } from '../imaging/preview.ts';
 import { inspectLora } from './inspect-lora.ts';
 
@@ -42,9 +42,9 @@ export async function exportLora(request: ComfyuiExport, surroundings: ExportSur
   const lorasFolder = chooseFolder(request.folder, search);
   const preview = request.preview === undefined ? undefined : await previewPng(request.preview);
   const record = join(dataFolder, RECORD_NAME);
-  const scratch = join(dataFolder, 'cache', `export-${process.pid}`);
+  const scratch = rank === undefined ? undefined : makeScratch(join(dataFolder, 'cache'));
   try {
-    const source = rank === undefined ? file : await reduced(file, rank, scratch, surroundings);
+    const source = rank === undefined || scratch === undefined ? file : await reduced(file, rank, scratch, surroundings);
     const result = await exportToComfyui({
       file: source,
       lorasFolder,
@@ -59,13 +59,22 @@ export async function exportLora(request: ComfyuiExport, surroundings: ExportSur
     await recordExport(record, result);
     return result;
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Of this export alone: others may run beside it. @throws I2lError FILE_WRITE_FAILED, DISK_FULL */
+function makeScratch(cache: string): string {
+  try {
+    mkdirSync(cache, { recursive: true });
+    return mkdtempSync(join(cache, 'export-'));
+  } catch (error) {
+    throw fileError(cache, 'write', error);
   }
 }
 
 /** Under the LoRA's own name, of which the export's is made. */
 async function reduced(file: string, rank: number, scratch: string, { resetRank }: ExportSurroundings): Promise<string> {
-  mkdirSync(scratch, { recursive: true });
   const output = join(scratch, basename(file));
   await resetRank(file, rank, output);
   return output;

@@ -1,14 +1,17 @@
 import { I2lError } from '../contract/errors.ts';
 import type { LORA_DTYPES } from '../contract/job.ts';
+import type { TrainerId } from '../contract/trainers.ts';
 import { previewPng } from '../imaging/preview.ts';
 import type { KeyForm } from '../lora/keys.ts';
 import { isKnownModule } from '../lora/known-modules.ts';
 import { openLora, rankOf, type Lora } from '../lora/read-lora.ts';
 import { qwenImage, zImage, type Target } from '../lora/targets.ts';
-import { TRAINERS, writeTrainingStart, type TrainerId, type WrittenStart } from '../trainers/write-start.ts';
+import { LORA_FILE } from '../trainers/trainer.ts';
+import type { ImageFile } from '../trainers/training-images.ts';
+import { TRAINERS, writeTrainingStart, type WrittenStart } from '../trainers/write-start.ts';
 import { targetOf } from './inspect-lora.ts';
 
-export { TRAINERS, type TrainerId, type WrittenStart };
+export { LORA_FILE, TRAINERS, type ImageFile, type WrittenStart };
 
 export interface TrainerExport {
   readonly file: string;
@@ -17,7 +20,7 @@ export interface TrainerExport {
   readonly folder: string;
   /** Of all modules; the file's own, or the largest of them, if not given. */
   readonly rank?: number | undefined;
-  readonly images: readonly string[];
+  readonly images: readonly ImageFile[];
   readonly trigger: readonly string[];
   readonly steps: number;
   readonly baseModel?: string | undefined;

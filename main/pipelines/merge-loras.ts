@@ -1,6 +1,6 @@
 import { I2lError } from '../contract/errors.ts';
 import type { JobResult, MergeJob } from '../contract/job.ts';
-import { renewedMetadata } from '../lora/metadata.ts';
+import { renewedMetadata, type Metadata } from '../lora/metadata.ts';
 import { openLora, type Lora } from '../lora/read-lora.ts';
 import { STORED_DTYPE, type RankedModule } from '../lora/write-lora.ts';
 import type { Part } from '../networks/lora-factors.ts';
@@ -17,7 +17,7 @@ export async function mergeLoras(context: PipelineContext, job: MergeJob): Promi
   const parts = partsByModule(loras, job.inputs.map(({ strength }) => strength)); // prettier-ignore
   const modules = [...parts].map(([path, own]) => ranked(path, own));
   const metadata = {
-    ...renewedMetadata(loras[0]?.file.metadata ?? {}, Math.max(...modules.map(({ rank }) => rank))),
+    ...renewedMetadata(originOf(loras), Math.max(...modules.map(({ rank }) => rank))),
     'modelspec.merged_from': loras.map(({ file }) => file.metadata['modelspec.title'] ?? 'LoRA').join(', '),
     'i2l.merge': JSON.stringify(
       loras.map(({ file }, i) => ({ hash: file.metadata['sshs_model_hash'] ?? '', strength: job.inputs[i]?.strength })),
@@ -32,6 +32,15 @@ export async function mergeLoras(context: PipelineContext, job: MergeJob): Promi
     await algebra.close();
   }
 }
+
+/** What the first says of itself; of a sum it is not true that it was made of the first one's images. */
+function originOf([first, ...others]: readonly Lora[]): Metadata {
+  const metadata = first?.file.metadata ?? {};
+  if (others.length === 0) return metadata;
+  return Object.fromEntries(Object.entries(metadata).filter(([key]) => !OF_ONE.includes(key)));
+}
+
+const OF_ONE = ['i2l.recipe', 'i2l.images', 'i2l.experts', 'i2l.encoders'];
 
 /** In the order of the first LoRA, then what the next ones add. A strength of zero leaves the ranks out. */
 function partsByModule(loras: readonly Lora[], strengths: readonly number[]): Map<string, Part[]> {

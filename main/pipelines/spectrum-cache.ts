@@ -14,11 +14,12 @@ export interface KeptSpectrum {
 /**
  * Looks for the singular values of a LoRA's modules, kept by the hash of its tensors.
  * @param cache the app's folder of what can be made again
+ * @param tensorHash if it is known
  * @throws I2lError LORA_KEYS and what a damaged LoRA gives
  */
-export function keptSpectrum(file: string, cache: string): KeptSpectrum {
+export function keptSpectrum(file: string, cache: string, tensorHash?: string): KeptSpectrum {
   const { modules } = openLora(file);
-  const path = join(cache, 'spectra', `${hashTensors(file)}.safetensors`);
+  const path = join(cache, 'spectra', `${tensorHash ?? hashTensors(file)}.safetensors`);
   const spectrum = existsSync(path) ? orNothing(() => readSpectrum(path)) : undefined;
   const fits = modules.every(({ path: module, rank }, i) => spectrum?.[i]?.path === module && spectrum[i]?.rank === rank);
   return { path, spectrum: fits && spectrum?.length === modules.length ? spectrum : undefined };

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { EngineEvent, Job, JobProgress, JobResult } from '../contract/job.ts';
 import { runInEngine } from '../engine-process.ts';
+import type { Lane } from '../contract/queue.ts';
 import type { JobContext, JobRunner, ProgressUpdate } from '../jobs/runner.ts';
 
 /** Starts an engine; tests put something else in its place. */
@@ -9,6 +10,8 @@ export type StartEngine = typeof runInEngine;
 export interface EngineJobKind<J extends Job> {
   readonly kind: J['kind'];
   readonly schema: z.ZodType<J>;
+  /** 'light' for those that a user waits for while looking: seconds, beside a job of minutes. */
+  readonly lane?: Lane;
   /** Made ready when the engine is done; what it returns is written together with the note that the job is done. */
   readonly record?: ((job: J, result: JobResult) => Promise<() => void>) | undefined;
 }
@@ -22,12 +25,12 @@ const DONE = 'engine';
  * not run again, even if the process dies before the queue has heard of it.
  */
 export function engineRunner<J extends Job>(
-  { kind, schema, record }: EngineJobKind<J>,
+  { kind, schema, record, lane = 'engine' }: EngineJobKind<J>,
   start: StartEngine = runInEngine,
 ): JobRunner<J, unknown> {
   return {
     kind,
-    lane: 'engine',
+    lane,
     inputSchema: schema,
     run: async (job, context) => {
       if (context.journal.done(DONE)) return context.journal.get(DONE);

@@ -30,7 +30,10 @@ export function loraRecorder(library: Library, now: () => number = Date.now): Re
       const set = setId !== undefined && library.sets.has(setId) ? library.sets.get(setId) : undefined;
       const parent = parentId !== undefined && library.loras.has(parentId) ? parentId : undefined;
       const madeFrom = set && asItWas(set, facts);
-      library.loras.add(facts, { name, setId: set?.id, parentId: parent, madeFrom, preview, madeAt: now() });
+      const inherited = parent === undefined ? undefined : (library.loras.view(parent).preview ?? undefined);
+      library.loras.add(facts, {
+        ...{ name, setId: set?.id, parentId: parent, madeFrom, preview: preview ?? inherited, madeAt: now() },
+      });
     };
   };
 }

@@ -10,6 +10,13 @@ const READ_BY_ALL = ['.jpg', '.jpeg', '.png', '.webp'];
 /** Said of an image of which nothing is known. */
 const NEUTRAL_CAPTION = 'an image';
 
+/** An image to learn from. */
+export interface ImageFile {
+  readonly file: string;
+  /** What stands in the text file beside it, if not given. */
+  readonly caption?: string | undefined;
+}
+
 export interface PlannedImage extends TrainingImage {
   readonly source: string;
   readonly toPng: boolean;
@@ -22,16 +29,21 @@ export function defaultCaption(trigger: readonly string[]): string {
 
 /**
  * Each image with the name that it gets, no two alike up to the ending (one text file would be for both) or to
- * upper and lower case, and with its caption: what stands in the text file beside it, else the default.
+ * upper and lower case, and with its caption: its own, else what stands in the text file beside it, else the default.
  * @throws I2lError FILE_UNREADABLE for a text file that can't be read
  */
-export function planImages(sources: readonly string[], fallback: string): PlannedImage[] {
+export function planImages(images: readonly ImageFile[], fallback: string): PlannedImage[] {
   const taken = new Set<string>();
-  return sources.map((source) => {
+  return images.map(({ file: source, caption }) => {
     const ending = extname(source);
     const toPng = !READ_BY_ALL.includes(ending.toLowerCase());
     const stem = freeName(safeName(basename(source, ending)), taken);
-    return { source, toPng, name: `${stem}${toPng ? '.png' : ending.toLowerCase()}`, caption: captionBeside(source) ?? fallback };
+    return {
+      source,
+      toPng,
+      name: `${stem}${toPng ? '.png' : ending.toLowerCase()}`,
+      caption: caption ?? captionBeside(source) ?? fallback,
+    };
   });
 }
 

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileError, I2lError, systemCode } from '../contract/errors.ts';
+import type { TrainerId } from '../contract/trainers.ts';
 import type { KeyForm } from '../lora/keys.ts';
 import { contentOf, copyToPart, publishOver, syncFolder, writePart } from '../weights/atomic-copy.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
@@ -12,15 +13,13 @@ import { musubi } from './musubi.ts';
 import { oneTrainer } from './onetrainer.ts';
 import { readmeText } from './readme-text.ts';
 import { IMAGES_FOLDER, LORA_FILE, type TextFile, type Trainer, type TrainingStart } from './trainer.ts';
-import { captionName, defaultCaption, planImages, type PlannedImage } from './training-images.ts';
+import { captionName, defaultCaption, planImages, type ImageFile, type PlannedImage } from './training-images.ts';
 
-export const TRAINERS = { diffsynth, musubi, 'ai-toolkit': aiToolkit, onetrainer: oneTrainer } satisfies Record<string, Trainer>;
-export type TrainerId = keyof typeof TRAINERS;
+export const TRAINERS = { diffsynth, musubi, 'ai-toolkit': aiToolkit, onetrainer: oneTrainer } satisfies Record<TrainerId, Trainer>;
 
 export interface StartRequest extends Pick<TrainingStart, 'target' | 'folder' | 'modules' | 'rank' | 'steps' | 'baseModel'> {
   readonly trainer: TrainerId;
-  /** Image files. */
-  readonly images: readonly string[];
+  readonly images: readonly ImageFile[];
   readonly trigger: readonly string[];
 }
 

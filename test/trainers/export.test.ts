@@ -4,7 +4,8 @@ import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { isOfForm, openLora } from '../../main/lora/read-lora.ts';
 import { qwenImage, zImage } from '../../main/lora/targets.ts';
-import { TRAINERS, type TrainerId } from '../../main/pipelines/export-trainer.ts';
+import type { TrainerId } from '../../main/contract/trainers.ts';
+import { TRAINERS } from '../../main/pipelines/export-trainer.ts';
 import { writeTrainingStart } from '../../main/trainers/write-start.ts';
 import { denseOf, minus, multiply, norm, type TestModule } from '../lora/lora-files.ts';
 import { tempFolder } from '../unit/temp.ts';
@@ -15,6 +16,7 @@ const root = tempFolder();
 /** What a folder may be called. */
 const HARD_NAME = 'it\'s "my" style ${x} – 画像';
 let folders = 0;
+const asFile = (file: string): { file: string } => ({ file });
 const newFolder = (name = HARD_NAME): string => join(root, String(folders++), name);
 
 const QWEN = { 'transformer_blocks.0.attn.to_q': 3, 'transformer_blocks.0.img_mod.1': 3, 'transformer_blocks.7.attn.to_out.0': 3 };
@@ -154,7 +156,7 @@ describe('the two ways', () => {
     const file = join(root, `${folders++}.safetensors`);
     makeLora(file, QWEN);
     const image = new URL('../../resources/examples/sea.jpg', import.meta.url).pathname;
-    await exported({ file, trainer: 'onetrainer', folder, images: [image, image, image], steps: 100 });
+    await exported({ file, trainer: 'onetrainer', folder, images: [image, image, image].map(asFile), steps: 100 });
     const [start, random] = ['start', 'random'].map((from) => readJson<OneTrainerConfig>(folder, `train-from-${from}.json`));
     expect(start!.lora_model_name).toBe(join(folder, 'start.safetensors'));
     const neutral = (config: OneTrainerConfig): string =>
@@ -185,7 +187,7 @@ describe('images', () => {
     cpSync(example('sea.jpg'), join(source, 'sub/ÜBER DIE HÜGEL.jpg'));
     await sharp(example('town.jpg')).resize(64).gif().toFile(join(source, 'town.gif'));
     writeFileSync(join(source, 'town.txt'), ' \n');
-    const images = ['über die Hügel.JPG', 'sub/ÜBER DIE HÜGEL.jpg', 'town.gif'].map((name) => join(source, name));
+    const images = ['über die Hügel.JPG', 'sub/ÜBER DIE HÜGEL.jpg', 'town.gif'].map((name) => asFile(join(source, name)));
     const file = join(root, `${folders++}.safetensors`);
     makeLora(file, QWEN);
     const folder = newFolder();
@@ -197,7 +199,7 @@ describe('images', () => {
       { image: 'ÜBER DIE HÜGEL-v2.jpg', prompt: 'ink wash' },
       { image: 'town.png', prompt: 'ink wash' },
     ]);
-    expect(readFileSync(join(folder, 'images/über die Hügel.jpg'))).toEqual(readFileSync(images[0]!));
+    expect(readFileSync(join(folder, 'images/über die Hügel.jpg'))).toEqual(readFileSync(images[0]!.file));
     expect(read(folder, 'images/über die Hügel.txt')).toBe('green hills\n');
     expect(read(folder, 'images/ÜBER DIE HÜGEL-v2.txt')).toBe('ink wash\n');
     expect(await sharp(join(folder, 'images/town.png')).metadata()).toMatchObject({ format: 'png', width: 64 });
@@ -218,7 +220,7 @@ describe('images', () => {
     const file = join(root, `${folders++}.safetensors`);
     makeLora(file, QWEN);
     const folder = newFolder('a');
-    await expect(exported({ file, trainer: 'musubi', folder, images: [join(source, 'gone.jpg')] })).rejects.toMatchObject({
+    await expect(exported({ file, trainer: 'musubi', folder, images: [asFile(join(source, 'gone.jpg'))] })).rejects.toMatchObject({
       code: 'FILE_NOT_FOUND',
     });
     expect(readdirSync(join(folder, '..'))).toEqual([]);

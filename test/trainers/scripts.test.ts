@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { TrainerId } from '../../main/pipelines/export-trainer.ts';
+import type { TrainerId } from '../../main/contract/trainers.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { exported, makeLora } from './exports.ts';
 

@@ -1,0 +1,3 @@
+/** Trainers that can go on from a LoRA. */
+export const TRAINER_IDS = ['diffsynth', 'musubi', 'ai-toolkit', 'onetrainer'] as const;
+export type TrainerId = (typeof TRAINER_IDS)[number];
