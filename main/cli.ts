@@ -16,6 +16,7 @@ import { comfyui, exportFile } from './cli/export-command.ts';
 import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
 import { JOB_ACTIONS, type JobAction } from './cli/job-actions.ts';
 import type { ListJobsOptions } from './cli/jobs-commands.ts';
+import { registerLibrary, registerSets } from './cli/library-options.ts';
 import { registerModels } from './cli/models-options.ts';
 import type { ServeCommandOptions } from './cli/serve-command.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
@@ -72,7 +73,8 @@ const recipe = (command: Command): Command =>
 const making = (command: Command): Command =>
   recipe(lora(command))
     .option('--skip-bad', 'leave out images that cannot be used')
-    .option('--no-cache', "don't keep embeddings, and don't use those kept");
+    .option('--no-cache', "don't keep embeddings, and don't use those kept")
+    .option('--no-library', "don't note what is made in the library");
 
 making(program.command('create'))
   .description('make one LoRA from images, or from the images in a folder')
@@ -199,6 +201,9 @@ shown(program.command('comfyui'))
 
 registerModels(program.command('models').description('the models: find, download, verify, remove them'), shown, act);
 
+registerSets(program.command('sets').description("the library's image sets"), shown, act);
+registerLibrary(program.command('library').description('LoRAs that were made or brought here; backups'), shown, act);
+
 const jobs = program.command('jobs').description('the queue that the app and the server run');
 
 shown(jobs.command('ls'))
@@ -242,6 +247,7 @@ engine(program.command('demo'))
   .description('make a LoRA from example images with tiny random models, to see that it works here')
   .option('-o, --output <file>', "the LoRA to write (default: in the app's data folder)")
   .option('--keep-models <folder>', "make the demo's models there and keep them")
+  .option('--no-library', "don't note what is made in the library")
   .action((options: Parameters<typeof demo>[1] & ReportOptions) => act(options, (context) => demo(context, options)));
 
 /** Runs a command and turns its end into an exit code. */

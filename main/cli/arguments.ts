@@ -31,6 +31,12 @@ export function parseCount(text: string): number {
   return count;
 }
 
+export function parseOffset(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 0) throw new InvalidArgumentError('Expected a whole number from 0.');
+  return count;
+}
+
 export function parseNumber(text: string): number {
   const number = Number(text);
   if (text.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('Expected a number.');

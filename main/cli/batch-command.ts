@@ -2,7 +2,8 @@ import { resolve } from 'node:path';
 import type { CreateJob, SetJob } from '../contract/job.ts';
 import { outputOf, parseShard, readBatch, shardOf } from '../pipelines/batch.ts';
 import { finishedSets } from '../pipelines/finished-sets.ts';
-import { parseJob, recipeJob, runEngineJob, withModels, type CommandContext, type RecipeOptions } from './commands.ts';
+import { parseJob, recipeJob, runCreateJob, withModels, type CommandContext, type RecipeOptions } from './commands.ts';
+import { recordMade } from './record.ts';
 import { resultWords } from './report.ts';
 
 /** i2l batch: one LoRA for each image set, all in one pass over the weights. */
@@ -25,9 +26,12 @@ export async function batch(context: CommandContext, source: string, options: Ba
   const job = await withModels(parseJob({ ...recipeJob(options), kind: 'create', sets }) as CreateJob, context.signal);
   const finished = new Set(await finishedSets(job.sets, job));
   if (finished.size > 0) note(`${finished.size} of ${sets.length} LoRAs are there already and are left as they are.`);
+  // A batch that was cut off may have ended between a LoRA and its note.
+  const there = new Set([...finished].map(({ output }) => output));
+  if (options.library !== false) await recordMade(context, job, there, { known: true });
   const left = job.sets.filter((set) => !finished.has(set));
   if (left.length === 0) return report(context, { sets: sets.length, finished: finished.size });
-  const result = await runEngineJob(context, { ...job, sets: left });
+  const result = await runCreateJob(context, { ...job, sets: left }, options);
   context.report.result(resultWords(result), result);
   return (result.failedSets ?? 0) === 0;
 }

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fileError, I2lError } from '../contract/errors.ts';
-import { jobSchema, outputsOf, type CreateJob, type Job, type JobResult } from '../contract/job.ts';
+import { jobSchema, outputsOf, type CreateJob, type EngineEvent, type Job, type JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
@@ -12,6 +12,7 @@ import { planJob, type JobEstimate } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { weighted } from './image-weights.ts';
+import { recordMade } from './record.ts';
 import { parseInput } from './weighted-file.ts';
 import { formatBytes, formatDuration, resultWords, type Report } from './report.ts';
 
@@ -38,6 +39,8 @@ export interface RecipeOptions extends EngineOptions {
   readonly skipBad?: boolean;
   /** false: embeddings are neither taken from the cache nor kept in it. */
   readonly cache?: boolean;
+  /** false: what is made is not noted in the library. */
+  readonly library?: boolean;
 }
 
 export interface CreateOptions extends RecipeOptions {
@@ -48,7 +51,23 @@ export interface CreateOptions extends RecipeOptions {
 
 export async function create(context: CommandContext, paths: readonly string[], options: CreateOptions): Promise<void> {
   const images = weighted(collectImages(paths), options.weight ?? []);
-  await runAndReport(context, { ...recipeJob(options), kind: 'create', sets: [{ output: loraPath(options.output), images }] });
+  const job = parseJob({ ...recipeJob(options), kind: 'create', sets: [{ output: loraPath(options.output), images }] });
+  const result = await runCreateJob(context, job as CreateJob, options);
+  context.report.result(resultWords(result), result);
+}
+
+/** Runs it, and notes in the library what it made. */
+export async function runCreateJob(
+  context: CommandContext,
+  job: CreateJob,
+  { library = true }: Pick<RecipeOptions, 'library'>,
+): Promise<JobResult> {
+  const made = new Set<string>();
+  const result = await runEngineJob(context, job, (event) => {
+    if (event.type === 'lora') made.add(event.output);
+  });
+  if (library) await recordMade(context, job, made);
+  return result;
 }
 
 const CACHE_LIMIT = 2 * 2 ** 30;
@@ -99,7 +118,7 @@ export async function decode(context: CommandContext, embeddings: string, option
   });
 }
 
-export interface DemoOptions extends EngineOptions {
+export interface DemoOptions extends EngineOptions, Pick<RecipeOptions, 'library'> {
   readonly output?: string;
   readonly keepModels?: string;
 }
@@ -181,10 +200,18 @@ export async function runAndReport(context: CommandContext, job: object): Promis
 }
 
 /** Checks a job and runs it in the engine. */
-export async function runEngineJob({ report, signal }: CommandContext, job: object): Promise<JobResult> {
+export async function runEngineJob(
+  { report, signal }: CommandContext,
+  job: object,
+  onEvent: (event: EngineEvent) => void = () => undefined,
+): Promise<JobResult> {
   const parsed = await withModels(parseJob(job), signal);
   for (const output of outputsOf(parsed)) makeFolderOf(output);
-  return runInEngine(parsed, { onEvent: (event) => report.event(event), signal });
+  const tell = (event: EngineEvent): void => {
+    report.event(event);
+    onEvent(event);
+  };
+  return runInEngine(parsed, { onEvent: tell, signal });
 }
 
 /** @throws I2lError FILE_WRITE_FAILED, DISK_FULL */

@@ -129,8 +129,8 @@ function fitted(line: string, columns: number): string {
 export function resultWords(result: JobResult): string {
   const what = describeResult(result);
   const cost = `read ${formatBytes(result.weightBytes)} of weights, peak memory ${formatBytes(result.peakMemory)}, on ${result.device}`;
-  const failed = result.failedSets ? `, ${result.failedSets} image set${result.failedSets === 1 ? '' : 's'} could not be made` : '';
-  const head = result.output ?? `${result.loras ?? 0} LoRA${result.loras === 1 ? '' : 's'}${failed}`;
+  const failed = result.failedSets ? `, ${counted(result.failedSets, 'image set')} could not be made` : '';
+  const head = result.output ?? `${counted(result.loras ?? 0, 'LoRA')}${failed}`;
   return `${head}\n  ${formatBytes(result.bytes ?? 0)}, ${what}; ${result.seconds.toFixed(1)} s, ${cost}`;
 }
 
@@ -148,6 +148,11 @@ function describeResult({ rank, modules, images, kept, worstKept, loras, cached 
 
 export function percent(share: number): string {
   return `${(100 * share).toFixed(share > 0.999 ? 3 : 1)} %`;
+}
+
+/** '1 image', '3 images' */
+export function counted(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? '' : 's'}`;
 }
 
 export function formatBytes(bytes: number): string {
