@@ -33,19 +33,37 @@ export function createRunner(record?: RecordLora, start: StartEngine = runInEngi
     inputSchema: createJobSchema,
     run: async (job, context) => {
       const left = job.sets.filter((set) => madeOf(context.journal, set) === undefined);
-      const run = left.length === 0 ? null : await runEngine({ ...job, sets: left }, context, record, start);
+      const run = left.length === 0 ? null : await runLeft(left, job, context, { record, start });
       const loras = job.sets.flatMap((set) => madeOf(context.journal, set) ?? []);
       return { loras, failedSets: job.sets.length - loras.length, run };
     },
   };
 }
 
-async function runEngine(
-  job: CreateJob,
-  context: JobContext,
-  record: RecordLora | undefined,
-  start: StartEngine,
-): Promise<JobResult> {
+interface Means {
+  readonly record: RecordLora | undefined;
+  readonly start: StartEngine;
+}
+
+/** @returns null if others are made already, and none of those left can be */
+async function runLeft(left: SetJob[], job: CreateJob, context: JobContext, means: Means): Promise<JobResult | null> {
+  try {
+    return await runEngine({ ...job, sets: left }, context, means);
+  } catch (error) {
+    const known = I2lError.from(error);
+    if (left.length === job.sets.length || !isOfImages(known, left)) throw error;
+    context.log(known.message);
+    return null;
+  }
+}
+
+/** Whether an engine failed because no set that it was given has images to make it of. */
+function isOfImages({ code, fields }: I2lError, sets: readonly SetJob[]): boolean {
+  if (code === 'IMAGES_REFUSED' || code === 'NO_IMAGES') return true;
+  return sets.some(({ images }) => images.some(({ file }) => file === fields['file']));
+}
+
+async function runEngine(job: CreateJob, context: JobContext, { record, start }: Means): Promise<JobResult> {
   const stop = new AbortController();
   let broken: I2lError | undefined;
   let noted = Promise.resolve();

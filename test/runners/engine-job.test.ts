@@ -248,6 +248,33 @@ describe('create', { timeout: 180_000 }, () => {
     expect(queue.log(id).map(({ text }) => text)).toEqual(['full', `Not made: ${files[0]}: no image left`]);
   });
 
+  test.each([
+    new I2lError('NO_IMAGES', 'None of the image sets can be used.'),
+    new I2lError('FILE_NOT_FOUND', '/images/b.png: there is no such file.', { file: '/images/b.png' }),
+  ])('counts those left that can’t be made, when others are: $message', async (error) => {
+    const files = outputs(error.code, 2);
+    const engine = new FakeEngine();
+    const { queue } = open([createRunner(undefined, engine.start)]);
+    const job = jobOf(files);
+    job.sets[1]!.images = [{ file: '/images/b.png', weight: 1 }];
+    const id = add(queue, job);
+    await calm();
+    engine.say(write(files[0]!));
+    engine.fail(new I2lError('DISK_FULL', 'full'));
+    await calm();
+    queue.retry(id);
+    await calm();
+    engine.fail(error);
+    await calm();
+    expect(result(queue, id)).toMatchObject({ failedSets: 1, loras: [{ output: files[0] }], run: null });
+    expect(queue.log(id).at(-1)?.text).toBe(error.message);
+    queue.retry(id, { fromScratch: true });
+    await calm();
+    engine.fail(error);
+    await calm();
+    expect(queue.get(id), 'none is made').toMatchObject({ state: 'failed', error: { code: error.code } });
+  });
+
   test('starts no engine where nothing is left', async () => {
     const files = outputs('made', 1);
     const engine = new FakeEngine();
