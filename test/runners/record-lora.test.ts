@@ -31,7 +31,12 @@ test('a LoRA of an image set: its name, its set with captions as it was, its exp
   const output = join(folder, 'fox.safetensors');
   const queue = new JobQueue({
     store: new LibraryJobs(library.database),
-    runners: [createRunner(loraRecorder(library, () => 1e12), runInEngine)],
+    runners: [
+      createRunner(
+        loraRecorder(library, () => 1e12),
+        runInEngine,
+      ),
+    ],
   });
   queue.start();
   const images = files.map((file) => ({ file, weight: 1 }));
