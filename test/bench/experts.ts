@@ -1,19 +1,18 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { dinov3 } from '../../main/networks/dinov3.ts';
 import { expertTarget, i2l, type I2lConfig } from '../../main/networks/i2l.ts';
 import { layoutOf, type Network } from '../../main/networks/network.ts';
 import { qwen25vl } from '../../main/networks/qwen25vl.ts';
 import { siglip2 } from '../../main/networks/siglip2.ts';
 import { targetBlocks } from '../../main/lora/targets.ts';
-import { collectImages } from '../../main/imaging/list-images.ts';
 import { catalogueEntry } from '../../main/weights/catalogue.ts';
 import type { Layout } from '../../main/weights/fingerprint.ts';
 import { writeSynthetic } from '../../main/weights/synthetic.ts';
 import { SafetensorsWriter } from '../../main/weights/write-safetensors.ts';
 import { judge, measured } from './measure.ts';
+import { photographs } from './photographs.ts';
 
 /**
  * Coarse, Fine and Bias at the published sizes. Qwen2.5-VL has random weights; the other files are holes of
@@ -77,8 +76,7 @@ function biasLayout(): Layout {
 }
 
 async function create(models: string, count: number, memory: string): Promise<void> {
-  const examples = collectImages([fileURLToPath(new URL('../../resources/examples', import.meta.url))]);
-  const images = Array.from({ length: count }, (_, i) => examples[i % examples.length] as string);
+  const images = await photographs(models, count);
   const options = ['--models', models, '--experts', 'coarse,fine,bias', '--memory', memory, '--no-cache'];
   const { result, peak, wall } = await measured(['create', ...images, ...options, '-o', join(models, 'out.safetensors')]);
   const rank = String(result.rank);

@@ -12,7 +12,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { dinov3 } from '../../main/networks/dinov3.ts';
 import { i2l } from '../../main/networks/i2l.ts';
 import { layoutOf, type Network } from '../../main/networks/network.ts';
@@ -21,9 +20,9 @@ import { catalogueEntry } from '../../main/weights/catalogue.ts';
 import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
 import { float32Bytes } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
-import { collectImages } from '../../main/imaging/list-images.ts';
 import { bestGemm } from './gemm.ts';
 import { judge, measured, megabytes } from './measure.ts';
+import { photographs } from './photographs.ts';
 
 /**
  * The whole job at the published sizes, with synthetic weights: what they say nothing about is the
@@ -105,9 +104,8 @@ async function benchDecode(models: string, imageCounts: readonly number[]): Prom
 }
 
 async function benchCreate(models: string, imageCounts: readonly number[]): Promise<void> {
-  const examples = collectImages([fileURLToPath(new URL('../../resources/examples', import.meta.url))]);
   for (const count of imageCounts) {
-    const images = Array.from({ length: count }, (_, i) => examples[i % examples.length] as string);
+    const images = await photographs(models, count);
     const gemm = await bestGemm();
     const { result, peak, wall } = await measured([
       'create',
