@@ -1,31 +1,8 @@
-import { setImmediate } from 'node:timers/promises';
-import { I2lError } from '../contract/errors.ts';
-import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import { graphOptionsFor, Session, type SessionOptions } from '../onnx/runtime.ts';
-import type { NetworkPlan, StageGroup } from './planner.ts';
-import type { Reader } from './reader.ts';
-import { joinStages, neededAfter, outputName, type Stage, type StageGraph } from './stage.ts';
-import type { Trace } from './trace.ts';
-
-/** Images of one run: the first one's index, and how many. */
-export interface Chunk {
-  readonly first: number;
-  readonly count: number;
-}
-
-export interface NetworkRun {
-  readonly stages: readonly Stage[];
-  readonly plan: NetworkPlan;
-  readonly session: SessionOptions;
-  /** The state that the first stages take, for some images. */
-  readonly load: (chunk: Chunk) => TensorMap;
-  /** Takes what a stage emits. */
-  readonly sink: (name: string, tensor: HostTensor, chunk: Chunk) => void;
-  readonly onGroup: (group: StageGroup, stage: string) => void;
-  readonly signal: AbortSignal;
-  readonly reader: Reader;
-  readonly trace: Trace;
-}
+import type { HostTensor } from '../contract/tensor.ts';
+import { Session } from '../onnx/runtime.ts';
+import { goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
+import { runInLanes } from './lanes.ts';
+import { outputName } from './stage.ts';
 
 /**
  * Runs a network by its plan: each group of stages is made once, run for all images, and let go, so that
@@ -33,18 +10,24 @@ export interface NetworkRun {
  * @throws I2lError CANCELLED between groups, SESSION_FAILED, NOT_FINITE, or what the sink throws
  */
 export async function runNetwork(run: NetworkRun): Promise<void> {
+  const { plan, session } = run;
+  if (plan.lanes > 1) await runInLanes(run);
+  else await runInTurn(plan.threadsPerLane === 'one' ? { ...run, session: { ...session, threads: 1 } } : run);
+}
+
+async function runInTurn(run: NetworkRun): Promise<void> {
   const { plan, reader } = run;
   const chunks = chunksOf(plan.images, plan.imagesPerRun);
   const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
-  let next = joinGroup(run, plan.groups[0]);
-  for (const [at, group] of plan.groups.entries()) {
-    await setImmediate(); // Lets a cancel message in.
-    if (run.signal.aborted) throw new I2lError('CANCELLED', 'The job was cancelled.');
+  const join = groupJoiner(run);
+  let next = join(0);
+  for (let at = 0; next; at++) {
+    await goOn(run);
     const joined = next;
-    next = joinGroup(run, plan.groups[at + 1]);
+    next = join(at + 1);
     if (next) reader.warm(next.graph.cost().weights);
-    if (joined) await runGroup(run, group, joined, chunks, states);
-    forget(states, neededAfter(run.stages, group.first + group.count - 1));
+    await runGroup(run, joined, chunks, states);
+    forget(states, joined.neededLater);
   }
 }
 
@@ -53,31 +36,23 @@ function forget(states: readonly Map<string, HostTensor>[], needed: ReadonlySet<
   for (const state of states) for (const name of state.keys()) if (!needed.has(name)) state.delete(name);
 }
 
-function joinGroup({ stages, session }: NetworkRun, group: StageGroup | undefined): StageGraph | undefined {
-  if (!group) return undefined;
-  const members = stages.slice(group.first, group.first + group.count);
-  return joinStages(members, neededAfter(stages, group.first + group.count - 1), graphOptionsFor(session.device));
-}
-
 async function runGroup(
   run: NetworkRun,
-  group: StageGroup,
-  joined: StageGraph,
+  { graph, group, name, takes, keeps, emits }: JoinedGroup,
   chunks: readonly Chunk[],
   states: readonly Map<string, HostTensor>[],
 ): Promise<void> {
-  const name = nameOf(run.stages, group);
   const started = performance.now();
   let sinkMs = 0;
-  const session = await named(name, Session.create(joined.graph.build(), run.session));
+  const session = await named(name, Session.create(graph.build(), run.session));
   const created = performance.now();
   try {
     for (const [i, chunk] of chunks.entries()) {
       const state = states[i] as Map<string, HostTensor>;
-      const results = await named(name, session.run(pick(state, joined.takes)));
-      for (const key of joined.keeps) state.set(key, results[outputName(key)] as HostTensor);
+      const results = await named(name, session.run(pick(state, takes)));
+      for (const key of keeps) state.set(key, results[outputName(key)] as HostTensor);
       const before = performance.now();
-      for (const key of joined.emits) run.sink(key, results[key] as HostTensor, chunk);
+      for (const key of emits) run.sink(key, results[key] as HostTensor, chunk);
       sinkMs += performance.now() - before;
     }
   } finally {
@@ -95,34 +70,9 @@ async function runGroup(
   run.onGroup(group, name);
 }
 
-/** Says which stage a failure belongs to. */
-async function named<T>(stage: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    const known = I2lError.from(error);
-    throw new I2lError(known.code, `${stage}: ${known.message}`, { ...known.fields, stage }, known.cause);
-  }
-}
-
-function pick(state: ReadonlyMap<string, HostTensor>, names: readonly string[]): TensorMap {
-  return Object.fromEntries(
-    names.map((name) => {
-      const tensor = state.get(name);
-      if (!tensor) throw new I2lError('INTERNAL', `the state "${name}" was never given.`, { name });
-      return [name, tensor];
-    }),
-  );
-}
-
 function chunksOf(images: number, perRun: number): Chunk[] {
   return Array.from({ length: Math.ceil(images / perRun) }, (_, i) => ({
     first: i * perRun,
     count: Math.min(perRun, images - i * perRun),
   }));
-}
-
-function nameOf(stages: readonly Stage[], { first, count }: StageGroup): string {
-  const [from = '', to = ''] = [stages[first]?.id, stages[first + count - 1]?.id];
-  return count === 1 ? from : `${from} .. ${to}`;
 }

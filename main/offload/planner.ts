@@ -15,24 +15,36 @@ export interface PlanRequest {
   readonly baseline: number;
   /** The stages' results hold all images at once (a LoRA's ranks lie side by side), so all go in one run. */
   readonly wholeBatch: boolean;
+  /** The most lanes that may be taken: groups that run side by side, each on a thread of its own. */
+  readonly lanes: number;
 }
 
 /** Consecutive stages that run as one graph. */
 export interface StageGroup {
   readonly first: number;
   readonly count: number;
+  /** The group whose state it takes, the last of them; -1 for none. */
+  readonly waitsFor: number;
   readonly weightBytes: number;
+  /** With the same in every other lane, and the baseline. */
   readonly peakBytes: number;
 }
 
 export interface NetworkPlan {
   readonly network: string;
+  /** Groups that run at the same time. */
+  readonly lanes: number;
+  /**
+   * Of a network whose stages can run side by side: one thread each, even where there is but one lane, since the
+   * runtime rounds otherwise on several. So the results don't depend on the machine's cores and memory.
+   */
+  readonly threadsPerLane: 'one' | 'all';
   readonly groups: readonly StageGroup[];
   readonly imagesPerRun: number;
   readonly images: number;
   readonly weightBytes: number;
   readonly flops: number;
-  /** The most that any group takes, the baseline included. */
+  /** The most that any group takes. */
   readonly peakBytes: number;
 }
 
@@ -40,15 +52,25 @@ export interface NetworkPlan {
 const JOINED_BYTES = 64 << 20;
 /** More images a run stop paying once the products are large. */
 const MOST_IMAGES_PER_RUN = 8;
+/** The same for groups that run side by side, which take memory together. */
+const JOINED_LANE_BYTES = 24 << 20;
+/** A thread with Node and the runtime in it. */
+const LANE_BYTES = 24 << 20;
+/** To start a thread takes as long as the work on so many bytes of weights. */
+const LEAST_LANE_BYTES = 256 << 20;
 
 /** @throws I2lError MEMORY_BUDGET, with the smallest budget that works */
 export function planNetwork(request: PlanRequest): NetworkPlan {
   const { network, costs, images } = request;
   const imagesPerRun = chooseImagesPerRun(request);
-  const groups = joinGroups(request, imagesPerRun);
+  const independent = request.wholeBatch ? independentRows(costs) : 1;
+  const lanes = chooseLanes(request, imagesPerRun, independent);
+  const groups = joinGroups(request, { imagesPerRun, lanes });
   const flops = costs.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * images, 0);
   return {
     network,
+    lanes,
+    threadsPerLane: independent > 1 ? 'one' : 'all',
     groups,
     imagesPerRun,
     images,
@@ -56,6 +78,29 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
     flops,
     peakBytes: Math.max(...groups.map((group) => group.peakBytes)),
   };
+}
+
+/** What a run of stages is like. */
+interface Manner {
+  readonly imagesPerRun: number;
+  readonly lanes: number;
+}
+
+/** As many as there is work side by side, as pay for their start, and as the memory allows. */
+function chooseLanes(request: PlanRequest, imagesPerRun: number, independent: number): number {
+  const { costs, budget } = request;
+  const most = Math.min(request.lanes, independent, Math.floor(sumWeights(costs) / LEAST_LANE_BYTES));
+  for (let lanes = most; lanes > 1; lanes--) {
+    if (costs.every((cost) => peakOf(request, [cost], { imagesPerRun, lanes }) <= budget)) return lanes;
+  }
+  return 1;
+}
+
+/** How many times the longest row of stages that wait for one another all stages are, by their bytes. */
+function independentRows(costs: readonly StageCost[]): number {
+  const rows: number[] = [];
+  for (const cost of costs) rows.push(sumWeights([cost]) + (rows[cost.waitsFor] ?? 0));
+  return Math.floor(sumWeights(costs) / Math.max(1, ...rows));
 }
 
 function chooseImagesPerRun(request: PlanRequest): number {
@@ -81,7 +126,7 @@ export function memoryRefusal(network: string, stage: string, bytes: number, bud
 function largestStage(request: PlanRequest, imagesPerRun: number): { bytes: number; stage: string } {
   let largest = { bytes: 0, stage: '' };
   for (const cost of request.costs) {
-    const bytes = peakOf(request, [cost], imagesPerRun);
+    const bytes = peakOf(request, [cost], { imagesPerRun, lanes: 1 });
     if (bytes > largest.bytes) largest = { bytes, stage: cost.id };
   }
   return largest;
@@ -89,10 +134,17 @@ function largestStage(request: PlanRequest, imagesPerRun: number): { bytes: numb
 
 /**
  * Mapped weights, their cast copies and activations at the worst node, the results of the members before
- * it, and the state of all images.
+ * it, and the state of all images. Each lane takes as much, and its last results wait to be taken.
  */
-function peakOf(request: PlanRequest, costs: readonly StageCost[], imagesPerRun: number): number {
-  return request.baseline + stateBytes(request, costs) + sumWeights(costs) + workBytes(costs, imagesPerRun);
+function peakOf(request: PlanRequest, costs: readonly StageCost[], { imagesPerRun, lanes }: Manner): number {
+  const own = sumWeights(costs) + workBytes(costs, imagesPerRun);
+  const shared = request.baseline + stateBytes(request, costs);
+  if (lanes === 1) return shared + own;
+  return shared + lanes * (LANE_BYTES + own + resultBytes(costs, imagesPerRun));
+}
+
+function resultBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  return costs.reduce((sum, { results }) => sum + results.fixed + results.perImage * imagesPerRun, 0);
 }
 
 function stateBytes(request: PlanRequest, costs: readonly StageCost[]): number {
@@ -114,22 +166,32 @@ function sumWeights(costs: readonly StageCost[]): number {
   return costs.reduce((sum, cost) => sum + cost.weights.reduce((bytes, range) => bytes + range.length, 0), 0);
 }
 
-function joinGroups(request: PlanRequest, imagesPerRun: number): StageGroup[] {
+function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {
   const { costs, budget } = request;
+  const limit = manner.lanes === 1 ? JOINED_BYTES : JOINED_LANE_BYTES;
   const groups: StageGroup[] = [];
+  const groupOf: number[] = [];
   let first = 0;
   while (first < costs.length) {
     let count = 1;
     while (first + count < costs.length && joinable(costs.slice(first, first + count + 1))) count++;
     const members = costs.slice(first, first + count);
-    groups.push({ first, count, weightBytes: sumWeights(members), peakBytes: peakOf(request, members, imagesPerRun) });
+    const before = members.map(({ waitsFor }) => groupOf[waitsFor] ?? -1); // A member that waits for another: not yet there.
+    members.forEach(() => groupOf.push(groups.length));
+    groups.push({
+      first,
+      count,
+      waitsFor: Math.max(...before),
+      weightBytes: sumWeights(members),
+      peakBytes: peakOf(request, members, manner),
+    });
     first += count;
   }
   return groups;
 
   function joinable(members: readonly StageCost[]): boolean {
-    const bytes = sumWeights(members) + workBytes(members, imagesPerRun);
-    return bytes <= JOINED_BYTES && peakOf(request, members, imagesPerRun) <= budget;
+    const bytes = sumWeights(members) + workBytes(members, manner.imagesPerRun);
+    return bytes <= limit && peakOf(request, members, manner) <= budget;
   }
 }
 

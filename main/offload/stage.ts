@@ -77,14 +77,25 @@ export function outputName(stateName: string): string {
 
 export interface StageCost extends GraphCost {
   readonly id: string;
+  /** The stage whose state it takes, the last of them; -1: it takes nothing that a stage before it changed. */
+  readonly waitsFor: number;
 }
 
 /** What each stage costs, read off the graph that it builds. */
 export function stageCosts(stages: readonly Stage[]): StageCost[] {
-  return stages.map((stage, i) => ({ id: stage.id, ...joinStages([stage], neededAfter(stages, i)).graph.cost() }));
+  const needed = neededAfter(stages);
+  const changedBy = new Map<string, number>();
+  return stages.map((stage, i) => {
+    const { graph, takes, keeps } = joinStages([stage], needed(i));
+    const waitsFor = Math.max(-1, ...takes.map((name) => changedBy.get(name) ?? -1));
+    for (const name of keeps) changedBy.set(name, i);
+    return { id: stage.id, waitsFor, ...graph.cost() };
+  });
 }
 
 /** State that a stage after the i-th takes. */
-export function neededAfter(stages: readonly Stage[], i: number): ReadonlySet<string> {
-  return new Set(stages.slice(i + 1).flatMap((stage) => stage.takes.map((port) => port.name)));
+export function neededAfter(stages: readonly Stage[]): (i: number) => ReadonlySet<string> {
+  const lastTaken = new Map<string, number>();
+  stages.forEach((stage, i) => stage.takes.forEach(({ name }) => lastTaken.set(name, i)));
+  return (i) => new Set([...lastTaken].filter(([, last]) => last > i).map(([name]) => name));
 }

@@ -12,6 +12,8 @@ export interface StageTrace {
 
 export interface TraceSummary {
   readonly stages: readonly StageTrace[];
+  /** Of each network, from its first stage to its last; its stages' times add up to more where they run side by side. */
+  readonly networkMs: ReadonlyMap<string, number>;
   readonly weightBytes: number;
   readonly seconds: number;
   /** The process's own, mapped pages of the weights included. */
@@ -24,10 +26,15 @@ export interface TraceSummary {
 export class Trace {
   readonly #started = performance.now();
   readonly #stages: StageTrace[] = [];
+  readonly #networkMs = new Map<string, number>();
   #readAhead = { bytes: 0, ms: 0 };
 
   add(stage: StageTrace): void {
     this.#stages.push(stage);
+  }
+
+  addNetwork(network: string, ms: number): void {
+    this.#networkMs.set(network, (this.#networkMs.get(network) ?? 0) + ms);
   }
 
   addReadAhead(bytes: number, ms: number): void {
@@ -37,6 +44,7 @@ export class Trace {
   summary(): TraceSummary {
     return {
       stages: this.#stages,
+      networkMs: this.#networkMs,
       weightBytes: this.#stages.reduce((sum, stage) => sum + stage.weightBytes, 0),
       seconds: (performance.now() - this.#started) / 1000,
       // Kilobytes on every platform, by Node's documentation.

@@ -3,7 +3,8 @@ import type { EngineEvent, JobResult } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { Amount } from '../onnx/cost.ts';
 import type { Device, SessionOptions } from '../onnx/runtime.ts';
-import { runNetwork, type NetworkRun } from '../offload/executor.ts';
+import { runNetwork } from '../offload/executor.ts';
+import type { NetworkRun } from '../offload/group.ts';
 import { planNetwork, type NetworkPlan } from '../offload/planner.ts';
 import { ProgressMeter, type Progress } from '../offload/progress.ts';
 import { Reader } from '../offload/reader.ts';
@@ -49,23 +50,39 @@ export interface Work {
   readonly images: number;
 }
 
+/** What a job may take of the machine. */
+export interface Allowance {
+  /** Bytes. */
+  readonly memory: number;
+  /** The most groups of stages side by side, see offload/lanes.ts. */
+  readonly lanes: number;
+}
+
+/** More lanes than this read faster than memory gives. */
+const MOST_LANES = 8;
+
+/** Lanes are threads of the CPU; another device has one queue. @param threads 0: one a core */
+export function allowance(memory: number, { device, threads }: SessionOptions): Allowance {
+  return { memory, lanes: device === 'cpu' ? Math.min(threadsOf(threads), MOST_LANES) : 1 };
+}
+
 /** @throws I2lError MEMORY_BUDGET */
-function planFor({ network, images }: Work, memory: number): NetworkPlan {
+function planFor({ network, images }: Work, { memory, lanes }: Allowance): NetworkPlan {
   const { name, costs, wholeBatch, held } = network;
   const baseline = ENGINE_BASELINE_BYTES + held.fixed + held.perImage * images;
-  return planNetwork({ network: name, costs, images, budget: memory, baseline, wholeBatch });
+  return planNetwork({ network: name, costs, images, budget: memory, baseline, wholeBatch, lanes });
 }
 
 /**
  * Plans all of a job's work.
  * @throws I2lError MEMORY_BUDGET of the one that needs most, so that the budget it names is enough for all
  */
-export function planAll(works: readonly Work[], memory: number): ReadonlyMap<PreparedNetwork, NetworkPlan> {
+export function planAll(works: readonly Work[], allowed: Allowance): ReadonlyMap<PreparedNetwork, NetworkPlan> {
   const plans = new Map<PreparedNetwork, NetworkPlan>();
   const refused: I2lError[] = [];
   for (const work of works) {
     try {
-      plans.set(work.network, planFor(work, memory));
+      plans.set(work.network, planFor(work, allowed));
     } catch (error) {
       refused.push(I2lError.from(error));
     }
@@ -89,7 +106,7 @@ export function imagesThatFit(networks: readonly PreparedNetwork[], most: number
 
 function canPlan(networks: readonly PreparedNetwork[], images: number, memory: number): boolean {
   try {
-    planAll(networks.map((network) => ({ network, images })), memory); // prettier-ignore
+    planAll(networks.map((network) => ({ network, images })), { memory, lanes: 1 }); // prettier-ignore
     return true;
   } catch (error) {
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;
@@ -115,7 +132,7 @@ type RunPart = Pick<NetworkRun, 'load' | 'sink'>;
 export class NetworkRunner {
   readonly #context: PipelineContext;
   readonly #session: SessionOptions;
-  readonly #memory: number;
+  readonly #allowed: Allowance;
   readonly #plans: ReadonlyMap<PreparedNetwork, NetworkPlan>;
   readonly #meter: ProgressMeter;
   readonly #trace = new Trace();
@@ -125,8 +142,8 @@ export class NetworkRunner {
   constructor(context: PipelineContext, session: SessionOptions, works: readonly Work[], memory: number) {
     this.#context = context;
     this.#session = session;
-    this.#memory = memory;
-    this.#plans = planAll(works, memory);
+    this.#allowed = allowance(memory, session);
+    this.#plans = planAll(works, this.#allowed);
     this.#meter = new ProgressMeter([...this.#plans.values()]);
     // Last: a constructor that throws leaves nobody to close it.
     this.#reader = new Reader(this.#trace);
@@ -142,11 +159,12 @@ export class NetworkRunner {
     if (!planned) throw new I2lError('INTERNAL', `${network.name} was not planned.`);
     if (images === 0) return this.#meter.skip(planned);
     const isAsPlanned = images === undefined || images === planned.images;
-    const plan = isAsPlanned ? planned : planFor({ network, images }, this.#memory);
+    const plan = isAsPlanned ? planned : planFor({ network, images }, this.#allowed);
     const tell = ({ network: step, ...progress }: Progress): void =>
       this.#context.emit({ type: 'progress', step, images: plan.images, device: this.#session.device, ...progress });
     if (!this.#hasBegun) tell(this.#meter.begin(planned));
     this.#hasBegun = true;
+    const started = performance.now();
     await runNetwork({
       stages: network.stages,
       plan,
@@ -158,20 +176,21 @@ export class NetworkRunner {
       reader: this.#reader,
       trace: this.#trace,
     });
+    this.#trace.addNetwork(plan.network, performance.now() - started);
   }
 
   /** What every result says of the run. */
   summary(): Pick<JobResult, 'device' | 'seconds' | 'weightBytes' | 'peakMemory' | 'networks'> {
-    const { stages, weightBytes, seconds, peakResidentBytes } = this.#trace.summary();
+    const { stages, networkMs, weightBytes, seconds, peakResidentBytes } = this.#trace.summary();
     const names = [...new Set([...this.#plans.values()].map((plan) => plan.network))];
     const networks = names.map((network) => {
       const own = stages.filter((stage) => stage.network === network);
       const plans = [...this.#plans.values()].filter((plan) => plan.network === network);
-      const sum = (of: 'createMs' | 'runMs' | 'sinkMs'): number => own.reduce((total, stage) => total + stage[of], 0) / 1000;
+      const sum = (of: 'createMs' | 'sinkMs'): number => own.reduce((total, stage) => total + stage[of], 0) / 1000;
       return {
         network,
         weightBytes: own.reduce((total, stage) => total + stage.weightBytes, 0),
-        seconds: sum('createMs') + sum('runMs') + sum('sinkMs'),
+        seconds: (networkMs.get(network) ?? 0) / 1000,
         createSeconds: sum('createMs'),
         sinkSeconds: sum('sinkMs'),
         flops: plans.reduce((total, plan) => total + plan.flops, 0),

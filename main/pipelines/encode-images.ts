@@ -2,7 +2,7 @@ import { I2lError } from '../contract/errors.ts';
 import type { HostTensor } from '../contract/tensor.ts';
 import { decodeImage } from '../imaging/decode.ts';
 import { coverCrop, CROP_SIDE, LOW_CROP_SIDE } from '../imaging/preprocess.ts';
-import type { Chunk } from '../offload/executor.ts';
+import type { Chunk } from '../offload/group.ts';
 import { imagesThatFit, prepare, type NetworkRunner, type PipelineContext, type PreparedNetwork, type Work } from './context.ts';
 import type { EmbeddingStore } from './embedding-store.ts';
 import type { ImageSets, SetImage } from './image-sets.ts';

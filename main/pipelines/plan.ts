@@ -2,7 +2,7 @@ import type { CreateJob } from '../contract/job.ts';
 import type { NetworkPlan } from '../offload/planner.ts';
 import { priorSeconds } from '../offload/progress.ts';
 import { loraBytes } from '../lora/write-lora.ts';
-import { planAll } from './context.ts';
+import { allowance, planAll } from './context.ts';
 import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
 import { embeddingBytes, prepareEncoder } from './encode-images.ts';
 import { openModels } from './open-models.ts';
@@ -45,7 +45,7 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
     { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
   const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));
-  const plans = planAll(works, memory);
+  const plans = planAll(works, allowance(memory, { device: 'cpu', threads: 0 }));
   const networks = parts.map(({ id, prepared }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plans.get(prepared) as NetworkPlan;
     const seconds = priorSeconds(weightBytes, flops);

@@ -3,7 +3,7 @@ import type { HostTensor } from '../contract/tensor.ts';
 import type { Metadata } from '../lora/metadata.ts';
 import { LoraWriter, type LoraShape } from '../lora/write-lora.ts';
 import type { Factor } from '../lora/keys.ts';
-import type { NetworkRun } from '../offload/executor.ts';
+import type { NetworkRun } from '../offload/group.ts';
 import type { NetworkRunner, PreparedNetwork } from './context.ts';
 
 export interface LoraFileRequest extends LoraShape {

@@ -34,7 +34,7 @@ export async function encodeQwen(
   const all = pictures.reduce((sum, picture) => sum + picture.patches, 0);
   const [some] = pictures;
   const images = (patches[some?.name ?? '']?.length ?? 0) / ((some?.patches ?? 1) * patchValues);
-  const plan = planNetwork({ network: 'test', costs: stageCosts(stages), images, budget, baseline: 0, wholeBatch: false });
+  const plan = planNetwork({ network: 'test', costs: stageCosts(stages), images, budget, baseline: 0, wholeBatch: false, lanes: 1 });
   const tokens = Object.fromEntries(pictures.map((picture) => [picture.name, new Float32Array(images * picture.tokens * width)]));
   /** One image's patches at all resolutions. */
   const imagePatches = (image: number): number[] =>

@@ -27,7 +27,7 @@ function stage(id: string, { weights, live = [], stateBytes = 0, results = NOTHI
     offset: 0,
     length,
   }));
-  return { id, weights: ranges, flops, live, stateBytes, results };
+  return { id, waitsFor: -1, weights: ranges, flops, live, stateBytes, results };
 }
 
 const weightBytes = (costs: readonly StageCost[]): number =>
@@ -52,17 +52,24 @@ const request: fc.Arbitrary<PlanRequest> = fc.record({
         stateBytes: fc.nat(MIB),
         results: amount,
         flops: amount,
+        waits: fc.nat(2),
       }),
       {
         minLength: 1,
         maxLength: 12,
       },
     )
-    .map((stages) => stages.map((sizes, i) => stage(`stage ${i}`, sizes))),
+    .map((stages) =>
+      stages.map(({ waits, ...sizes }, i) => ({
+        ...stage(`stage ${i}`, sizes),
+        waitsFor: waits > 0 ? Math.max(-1, i - waits) : -1,
+      })),
+    ),
   images: fc.integer({ min: 1, max: 30 }),
   budget: fc.oneof(fc.nat(400 * MIB), fc.nat(4000 * MIB)),
   baseline: fc.nat(100 * MIB),
   wholeBatch: fc.boolean(),
+  lanes: fc.integer({ min: 1, max: 4 }),
 });
 
 /** A plan within the budget that was asked for, or within the smallest one that its refusal names. */
@@ -113,7 +120,7 @@ describe('any plan', () => {
       for (const { first, count, peakBytes } of plan.groups) {
         const members = given.costs.slice(first, first + count);
         const least = Math.max(...members.map((cost) => alone(given, cost, plan.imagesPerRun)));
-        if (count === 1) expect(peakBytes).toBe(least);
+        if (count === 1 && plan.lanes === 1) expect(peakBytes).toBe(least);
         else expect(peakBytes).toBeGreaterThanOrEqual(least);
       }
     }));
@@ -132,6 +139,30 @@ describe('any plan', () => {
   test('joins small stages only', () =>
     holds((plan) => {
       for (const { count, weightBytes: bytes } of plan.groups) if (count > 1) expect(bytes).toBeLessThanOrEqual(64 * MIB);
+    }));
+
+  test('has a group wait for the last one that any of its stages waits for', () =>
+    holds((plan, { costs }) => {
+      const groupOf = plan.groups.flatMap(({ count }, group) => Array.from({ length: count }, () => group));
+      plan.groups.forEach(({ first, count, waitsFor }, group) => {
+        const waits = costs.slice(first, first + count).map((cost) => groupOf[cost.waitsFor] ?? -1);
+        expect(waitsFor).toBe(Math.max(-1, ...waits.filter((other) => other !== group)));
+      });
+    }));
+
+  test('has several lanes only for work that is independent, and counts the memory of each', () =>
+    holds((plan, given) => {
+      const { lanes, threadsPerLane } = plan;
+      expect(lanes).toBeGreaterThanOrEqual(1);
+      expect(lanes).toBeLessThanOrEqual(given.lanes);
+      if (threadsPerLane === 'all') expect(lanes).toBe(1);
+      if (!given.wholeBatch || given.costs.every(({ waitsFor }, i) => waitsFor === i - 1)) expect(threadsPerLane).toBe('all');
+      if (lanes === 1) return;
+      for (const { first, count, peakBytes } of plan.groups) {
+        const members = given.costs.slice(first, first + count);
+        const least = Math.max(...members.map((cost) => alone({ ...given, baseline: 0 }, cost, plan.imagesPerRun) - cost.stateBytes * given.images)); // prettier-ignore
+        expect(peakBytes - given.baseline).toBeGreaterThanOrEqual(lanes * least);
+      }
     }));
 
   test('is the same for the same input, which stays as it was', () =>
@@ -169,6 +200,7 @@ describe('by example', () => {
     budget: 1000 * MIB,
     baseline: 0,
     wholeBatch: false,
+    lanes: 1,
   };
   const shape = (plan: NetworkPlan): number[] => plan.groups.map(({ count }) => count);
 
@@ -193,6 +225,20 @@ describe('by example', () => {
     );
     expect(planNetwork({ ...base, costs, images: 2 })).toMatchObject({ peakBytes: 20 + 7 + 2, groups: [{ count: 2 }] });
     expect(shape(planNetwork({ ...base, costs, images: 2, budget: 28 }))).toEqual([1, 1]);
+  });
+
+  test('independent stages get the lanes that fit; a row of stages that wait gets one', () => {
+    const costs = Array.from({ length: 40 }, (_, i) =>
+      stage(`m${i}`, { weights: [20 * MIB], live: [{ fixed: 40 * MIB, perImage: 0 }] }),
+    );
+    const lanes = (budget: number, changes: Partial<PlanRequest> = {}): number =>
+      planNetwork({ ...base, costs, wholeBatch: true, lanes: 8, budget, ...changes }).lanes;
+    expect(lanes(1000 * MIB)).toBe(3); // 256 MiB of weights pay for one.
+    expect(lanes(200 * MIB)).toBe(2);
+    expect(lanes(100 * MIB)).toBe(1);
+    expect(lanes(1000 * MIB, { lanes: 2 })).toBe(2);
+    expect(lanes(1000 * MIB, { wholeBatch: false })).toBe(1);
+    expect(lanes(1000 * MIB, { costs: costs.map((cost, i) => ({ ...cost, waitsFor: i - 1 })) })).toBe(1);
   });
 
   test('a whole batch is never split', () => {

@@ -22,7 +22,7 @@ async function runIn(...groups: readonly (readonly [first: number, count: number
   const state: Record<string, typeof a> = { a };
   const emitted: Record<string, unknown> = {};
   for (const [first, count] of groups) {
-    const { graph, takes, keeps, emits } = joinStages(stages.slice(first, first + count), neededAfter(stages, first + count - 1));
+    const { graph, takes, keeps, emits } = joinStages(stages.slice(first, first + count), neededAfter(stages)(first + count - 1));
     const session = await Session.create(graph.build(), { device: 'cpu', threads: 1 });
     const results = await session.run(Object.fromEntries(takes.map((name) => [name, state[name] as typeof a])));
     await session.release();
@@ -49,14 +49,14 @@ describe('joined stages answer as single ones', () => {
 
 test('a group takes what comes from outside it and keeps what is needed after it', () => {
   const edges = (first: number, count: number): object => {
-    const { takes, keeps, emits } = joinStages(stages.slice(first, first + count), neededAfter(stages, first + count - 1));
+    const { takes, keeps, emits } = joinStages(stages.slice(first, first + count), neededAfter(stages)(first + count - 1));
     return { takes, keeps, emits };
   };
   expect(edges(0, 1)).toEqual({ takes: ['a'], keeps: ['b'], emits: [] });
   expect(edges(0, 2)).toEqual({ takes: ['a'], keeps: ['c'], emits: ['seen'] });
   expect(edges(1, 2)).toEqual({ takes: ['a', 'b'], keeps: [], emits: ['seen', 'done'] });
-  expect([...neededAfter(stages, 0)].sort()).toEqual(['a', 'b', 'c']);
-  expect(neededAfter(stages, 2)).toEqual(new Set());
+  expect([...neededAfter(stages)(0)].sort()).toEqual(['a', 'b', 'c']);
+  expect(neededAfter(stages)(2)).toEqual(new Set());
 });
 
 test('a stage that wants what it does not take is named', () => {

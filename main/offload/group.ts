@@ -1,0 +1,80 @@
+import { setImmediate } from 'node:timers/promises';
+import { I2lError } from '../contract/errors.ts';
+import type { HostTensor, TensorMap } from '../contract/tensor.ts';
+import { graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
+import type { NetworkPlan, StageGroup } from './planner.ts';
+import type { Reader } from './reader.ts';
+import { joinStages, neededAfter, type Stage, type StageGraph } from './stage.ts';
+import type { Trace } from './trace.ts';
+
+/** Images of one run: the first one's index, and how many. */
+export interface Chunk {
+  readonly first: number;
+  readonly count: number;
+}
+
+export interface NetworkRun {
+  readonly stages: readonly Stage[];
+  readonly plan: NetworkPlan;
+  readonly session: SessionOptions;
+  /** The state that the first stages take, for some images. */
+  readonly load: (chunk: Chunk) => TensorMap;
+  /** Takes what a stage emits, group by group in their order; the memory is given back when it returns. */
+  readonly sink: (name: string, tensor: HostTensor, chunk: Chunk) => void;
+  readonly onGroup: (group: StageGroup, stage: string) => void;
+  readonly signal: AbortSignal;
+  readonly reader: Reader;
+  readonly trace: Trace;
+}
+
+/** A group of stages as it is run. */
+export interface JoinedGroup extends StageGraph {
+  readonly group: StageGroup;
+  /** Its first and last stage. */
+  readonly name: string;
+  /** State that a group behind it takes. */
+  readonly neededLater: ReadonlySet<string>;
+}
+
+/** Joins the stages of a plan's groups, one group at a time. */
+export function groupJoiner({ stages, plan, session }: NetworkRun): (at: number) => JoinedGroup | undefined {
+  const needed = neededAfter(stages);
+  return (at) => {
+    const group = plan.groups[at];
+    if (!group) return undefined;
+    const neededLater = needed(group.first + group.count - 1);
+    const members = stages.slice(group.first, group.first + group.count);
+    return { ...joinStages(members, neededLater, graphOptionsFor(session.device)), group, name: nameOf(members), neededLater };
+  };
+}
+
+function nameOf(members: readonly Stage[]): string {
+  const [from = '', to = ''] = [members[0]?.id, members.at(-1)?.id];
+  return members.length === 1 ? from : `${from} .. ${to}`;
+}
+
+/** Lets a cancel message in first. @throws I2lError CANCELLED */
+export async function goOn({ signal }: NetworkRun): Promise<void> {
+  await setImmediate();
+  if (signal.aborted) throw new I2lError('CANCELLED', 'The job was cancelled.');
+}
+
+/** Says which stage a failure belongs to. */
+export async function named<T>(stage: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const known = I2lError.from(error);
+    throw new I2lError(known.code, `${stage}: ${known.message}`, { ...known.fields, stage }, known.cause);
+  }
+}
+
+export function pick(state: ReadonlyMap<string, HostTensor>, names: readonly string[]): TensorMap {
+  return Object.fromEntries(
+    names.map((name) => {
+      const tensor = state.get(name);
+      if (!tensor) throw new I2lError('INTERNAL', `the state "${name}" was never given.`, { name });
+      return [name, tensor];
+    }),
+  );
+}

@@ -1,0 +1,73 @@
+import type { HostTensor } from '../contract/tensor.ts';
+import { goOn, groupJoiner, named, pick, type JoinedGroup, type NetworkRun } from './group.ts';
+import type { LaneResult, LaneTask } from './lane-thread.ts';
+import { outputName } from './stage.ts';
+import { Threads } from './threads.ts';
+
+/** Groups that are asked for ahead, for each lane: one is worked on, one waits while its bytes are read. */
+const AHEAD = 2;
+
+const LANE = new URL('./lane-thread.ts', import.meta.url);
+
+/**
+ * Runs groups of stages side by side, each on a thread of its own: the runtime casts a group's weights on one
+ * thread however many it is given. What a group emits is taken in the groups' order, so that nothing depends on
+ * which lane was faster. All images go in one run.
+ * @param script what a lane's thread runs
+ * @throws I2lError as runNetwork does; INTERNAL if a lane's thread stops
+ */
+export async function runInLanes(run: NetworkRun, script = LANE): Promise<void> {
+  const { plan, reader } = run;
+  const lanes = new Threads(script, plan.lanes);
+  const state = new Map(Object.entries(run.load({ first: 0, count: plan.images })).map(([name, value]) => [name, shared(value)]));
+  const join = groupJoiner(run);
+  const taken: Promise<void>[] = [];
+  try {
+    for (let at = 0, joined = join(0); joined; joined = join(++at)) {
+      await taken[Math.max(at - AHEAD * plan.lanes, joined.group.waitsFor)];
+      await goOn(run);
+      reader.warm(joined.graph.cost().weights);
+      const task: LaneTask = { graph: joined.graph.build(), feeds: pick(state, joined.takes) };
+      const result = named(joined.name, lanes.perform(task) as Promise<LaneResult>);
+      taken.push(inOrder(taken.at(-1), result, take.bind(undefined, run, joined, state)));
+    }
+    await taken.at(-1);
+  } finally {
+    await lanes.close();
+  }
+}
+
+/** Takes a result once all before it are taken. A failure that nobody waits for yet is not an unhandled one. */
+function inOrder(before: Promise<void> | undefined, result: Promise<LaneResult>, use: (result: LaneResult) => void): Promise<void> {
+  const taken = Promise.all([result, before]).then(([ready]) => use(ready));
+  taken.catch(() => undefined);
+  return taken;
+}
+
+function take(
+  run: NetworkRun,
+  { group, name, keeps, emits }: JoinedGroup,
+  state: Map<string, HostTensor>,
+  result: LaneResult,
+): void {
+  const { results, createMs, runMs } = result;
+  for (const key of keeps) state.set(key, shared(results[outputName(key)] as HostTensor));
+  const started = performance.now();
+  for (const key of emits) run.sink(key, results[key] as HostTensor, { first: 0, count: run.plan.images });
+  const sinkMs = performance.now() - started;
+  for (const { data } of Object.values(results)) freed(data);
+  run.trace.add({ network: run.plan.network, stages: name, weightBytes: group.weightBytes, createMs, runMs, sinkMs });
+  run.onGroup(group, name);
+}
+
+/** In memory that all lanes see, so that tokens of many megabytes are not copied for each group. */
+function shared({ data, dims }: HostTensor): HostTensor {
+  const copy = new (data.constructor as Float32ArrayConstructor)(new SharedArrayBuffer(data.byteLength));
+  copy.set(data as Float32Array);
+  return { data: copy, dims };
+}
+
+/** Gives memory back at once: the garbage collector lets hundreds of megabytes gather. */
+function freed({ buffer }: HostTensor['data']): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
