@@ -11,6 +11,7 @@ import { LibraryJobs } from './library/jobs.ts';
 import { Library } from './library/library.ts';
 import type { ModelStore } from './pipelines/model-store.ts';
 import { allRunners, libraryRunners } from './runners/all.ts';
+import { Devices, onDevice } from './runners/devices.ts';
 import type { StartEngine } from './runners/engine-job.ts';
 import type { GetModelStore } from './runners/model-jobs.ts';
 import { loraRecorder } from './runners/record-lora.ts';
@@ -49,14 +50,16 @@ export async function openApp({ dataFolder, name, startEngine, token }: AppOptio
     await makeLorasFolder(join(dataFolder, LORAS_FOLDER));
     const models = modelStore(dataFolder, settings, token);
     const record = loraRecorder(library);
-    const start: StartEngine = (job, run) => runInEngine(job, run, startEngine);
+    const engine: StartEngine = (job, run) => runInEngine(job, run, startEngine);
+    const devices = new Devices({ dataFolder, start: engine });
+    const start = onDevice(devices, engine);
     const queue = new JobQueue({
       store: new LibraryJobs(library.database),
       runners: [...allRunners(models, record, start), ...libraryRunners({ library, dataFolder, record }, start)],
     });
     queue.start();
     return {
-      services: { dataFolder, settings, library, queue, models, allowPath: windowPath },
+      services: { dataFolder, settings, library, queue, models, devices, allowPath: windowPath },
       close: async () => {
         await queue.close();
         await library.close();

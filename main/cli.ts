@@ -12,6 +12,7 @@ import {
 } from './cli/arguments.ts';
 import { batch } from './cli/batch-command.ts';
 import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
+import type { DevicesCommandOptions } from './cli/devices-command.ts';
 import { comfyui, exportFile } from './cli/export-command.ts';
 import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
 import { JOB_ACTIONS, type JobAction } from './cli/job-actions.ts';
@@ -22,7 +23,8 @@ import type { ServeCommandOptions } from './cli/serve-command.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
 import { DEFAULT_STEPS } from './cli/trainer-command.ts';
 import { TRAINER_IDS } from './contract/trainers.ts';
-import { DEVICE_CHOICES, KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
+import { DEVICE_CHOICES } from './contract/devices.ts';
+import { KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { VERSION } from './pipelines/version.ts';
 
@@ -197,6 +199,13 @@ shown(program.command('comfyui'))
   .option('--exports', 'instead: the LoRAs that were exported, and whether they are still there')
   .action((folders: string[], options: Parameters<typeof comfyui>[2] & ReportOptions) =>
     act(options, (context) => comfyui(context, folders, options)),
+  );
+
+shown(program.command('devices'))
+  .description('what this machine can compute with, by a test of each')
+  .option('--test', 'test them anew (default: what the last test showed)')
+  .action((options: DevicesCommandOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/devices-command.ts')).listDevices(context, options)),
   );
 
 registerModels(program.command('models').description('the models: find, download, verify, remove them'), shown, act);

@@ -5,6 +5,7 @@ import { fileError, I2lError } from '../contract/errors.ts';
 import { jobSchema, outputsOf, type CreateJob, type EngineEvent, type Job, type JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
+import { Devices, onDevice } from '../runners/devices.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
 import { findJobModels } from '../pipelines/find-job-models.ts';
 import { identify } from '../pipelines/identify.ts';
@@ -211,7 +212,8 @@ export async function runEngineJob(
     report.event(event);
     onEvent(event);
   };
-  return runInEngine(parsed, { onEvent: tell, signal });
+  const start = onDevice(new Devices({ dataFolder: dataFolder() }), runInEngine);
+  return start(parsed, { onEvent: tell, signal });
 }
 
 /** @throws I2lError FILE_WRITE_FAILED, DISK_FULL */

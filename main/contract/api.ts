@@ -5,6 +5,7 @@ import { libraryContract } from './library.ts';
 import { loraWorkContract } from './lora-work.ts';
 import { lorasContract } from './loras.ts';
 import { modelsContract } from './models-api.ts';
+import { devicesContract } from './devices.ts';
 import { jobsContract } from './queue.ts';
 import { recipeContract } from './recipe.ts';
 import { setsContract } from './sets.ts';
@@ -13,6 +14,7 @@ import { setsContract } from './sets.ts';
 export const contract = {
   app: appContract,
   comfyui: comfyuiContract,
+  devices: devicesContract,
   jobs: jobsContract,
   library: libraryContract,
   loras: { ...lorasContract, ...loraWorkContract },

@@ -1,6 +1,6 @@
 import { eventIterator, oc } from '@orpc/contract';
 import { z } from 'zod';
-import { DEVICE_CHOICES } from './job.ts';
+import { DEVICE_CHOICES } from './devices.ts';
 
 /** The app itself: what it is and runs on, and what the user has set. */
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEVICE_CHOICES, deviceOutcomeSchema } from './devices.ts';
 import { EXPERTS, EXPERTS_OF, TARGETS, type TargetId } from './experts.ts';
 import { idSchema, nameSchema } from './library-values.ts';
 import { modelsChoiceSchema } from './models.ts';
@@ -10,7 +11,6 @@ import { errorShapeSchema } from './wire-errors.ts';
  */
 export const LORA_DTYPES = ['bf16', 'f16', 'f32'] as const;
 export const KEY_FORMS = ['comfyui', 'reference', 'diffusers', 'plain', 'kohya', 'musubi', 'onetrainer'] as const;
-export const DEVICE_CHOICES = ['auto', 'cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const;
 
 const path = z.string().min(1);
 
@@ -162,6 +162,9 @@ export const mergeJobSchema = z.object({
 /** Compares two LoRAs module by module; nothing is written. */
 export const diffJobSchema = z.object({ kind: z.literal('diff'), a: path, b: path, ...engineOptions });
 
+/** Runs small networks on `device` and on the CPU, and compares. */
+export const checkDeviceJobSchema = z.object({ kind: z.literal('check-device'), ...engineOptions });
+
 export const jobSchema = z.discriminatedUnion('kind', [
   createJobSchema,
   encodeJobSchema,
@@ -170,6 +173,7 @@ export const jobSchema = z.discriminatedUnion('kind', [
   spectrumJobSchema,
   mergeJobSchema,
   diffJobSchema,
+  checkDeviceJobSchema,
 ]);
 
 export type CreateJob = z.infer<typeof createJobSchema>;
@@ -178,6 +182,7 @@ export type DecodeJob = z.infer<typeof decodeJobSchema>;
 export type ResetRankJob = z.infer<typeof resetRankJobSchema>;
 export type SpectrumJob = z.infer<typeof spectrumJobSchema>;
 export type MergeJob = z.infer<typeof mergeJobSchema>;
+export type CheckDeviceJob = z.infer<typeof checkDeviceJobSchema>;
 export type DiffJob = z.infer<typeof diffJobSchema>;
 export type Job = z.infer<typeof jobSchema>;
 
@@ -265,6 +270,7 @@ const resultSchema = z.object({
       }),
     )
     .optional(),
+  check: deviceOutcomeSchema.optional(),
   device: z.string(),
   seconds: z.number(),
   weightBytes: z.number(),

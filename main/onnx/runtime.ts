@@ -1,13 +1,11 @@
 import './no-telemetry.ts';
 import ort from 'onnxruntime-node';
+import { DEVICES, type Device } from '../contract/devices.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph, GraphOptions } from './graph.ts';
 
 /** The only door to onnxruntime-node. */
-
-export const DEVICES = ['cpu', 'cuda', 'webgpu', 'dml', 'coreml'] as const;
-export type Device = (typeof DEVICES)[number];
 
 export interface SessionOptions {
   readonly device: Device;
@@ -101,7 +99,9 @@ function fromRuntime(tensor: ort.Tensor): HostTensor {
 }
 
 function sessionError(what: string, device: string, error: unknown): I2lError {
-  const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+  const words = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+  // Some start with the place in the runtime's source and the condition that failed.
+  const reason = words.replace(/^\S+:\d+ .*? was false\. /, '');
   return new I2lError('SESSION_FAILED', `A stage could not be ${what} (${device}): ${reason.slice(0, 300)}`, { device }, error);
 }
 

@@ -1,6 +1,6 @@
 import { I2lError } from '../contract/errors.ts';
 import type { EmbeddingName } from '../contract/experts.ts';
-import type { Device } from '../onnx/runtime.ts';
+import type { Device } from '../contract/devices.ts';
 import type { EmbeddingCache, EmbeddingKey } from './embedding-cache.ts';
 import type { EmbeddingPart } from './embeddings-file.ts';
 import type { SetImage } from './image-sets.ts';

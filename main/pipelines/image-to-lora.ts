@@ -2,12 +2,11 @@ import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { embeddingsFor } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
-import type { CreateJob, DecodeJob, EncodeJob, EngineEvent, JobResult } from '../contract/job.ts';
+import type { CreateJob, DecodeJob, EncodeJob, JobResult } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
-import type { Device } from '../onnx/runtime.ts';
+import type { Device } from '../contract/devices.ts';
 import { imagesThatFit, NetworkRunner, threadsOf, type PipelineContext, type PreparedNetwork, type Work } from './context.ts';
 import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, SYNTHETIC_WARNING, type DecodeSet } from './decode-lora.ts';
-import { chooseDevice } from './device-check.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
 import { readEmbeddings, writeEmbeddings, type EncoderIdentity } from './embeddings-file.ts';
@@ -31,7 +30,7 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   for (const { output, images } of job.sets) refuseOverwriting(output, [...images.map(({ file }) => file), ...models]);
   refuseSameOutput(job.sets.map(({ output }) => output));
   const sets = new ImageSets(context, job.sets, job.skipBad);
-  const device = await deviceFor(context, job);
+  const device = deviceOf(job);
   const store = new EmbeddingStore(device, job.cache && new EmbeddingCache(job.cache), (error) =>
     context.emit({ type: 'note', message: `Embeddings are not kept: ${error.message}` }),
   );
@@ -122,7 +121,7 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   refuseOverwriting(job.output, [...job.images, ...encoders.map(({ path }) => path)]);
   const images = job.images.map((file) => ({ file, weight: 1 }));
   const sets = new ImageSets(context, [{ output: job.output, images }], job.skipBad);
-  const device = await deviceFor(context, job);
+  const device = deviceOf(job);
   const store = new EmbeddingStore(device, undefined);
   const distinct = sets.distinctImages();
   const passes = planPasses(store.load(encoders, distinct), job.memory, embeddingBytes(encoders, distinct.length));
@@ -147,7 +146,7 @@ export async function decode(context: PipelineContext, job: DecodeJob): Promise<
   refuseOverwriting(job.output, [job.embeddings, ...pathsOf(decoder, [])]);
   const held = parts.reduce((sum, { width }) => sum + 4 * width * images, 0);
   const network = prepareDecoder(decoder, job.dtype, held);
-  const runner = startRunner(context, job, await deviceFor(context, job), [{ network, images: decodedRows(images) }]);
+  const runner = startRunner(context, job, deviceOf(job), [{ network, images: decodedRows(images) }]);
   try {
     const shares = sharesOf(hashes.map((sha256) => ({ sha256, weight: 1 })));
     const set = { output: job.output, parts, provenance: provenanceOf(decoder, encoders, shares) };
@@ -162,8 +161,9 @@ function partTitle(i: number): string {
   return i === 0 ? 'expert' : `expert ${i + 1}`;
 }
 
-function deviceFor(context: PipelineContext, job: CreateJob | EncodeJob | DecodeJob): Promise<Device> {
-  return chooseDevice(job.device, threadsOf(job.threads), (event: EngineEvent) => context.emit(event));
+/** Whoever starts an engine has chosen: a device has to be tested in a process of its own. */
+function deviceOf({ device }: CreateJob | EncodeJob | DecodeJob): Device {
+  return device === 'auto' ? 'cpu' : device;
 }
 
 function startRunner(

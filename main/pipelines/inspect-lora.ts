@@ -105,7 +105,7 @@ function* chunks(file: string, start: number): Generator<{ readonly bytes: Buffe
   let fd: number | undefined;
   try {
     fd = openSync(file, 'r');
-    for (let end = start; ; ) {
+    for (let end = start; ;) {
       const got = readSync(fd, buffer, 0, CHUNK, end);
       if (got === 0) return;
       end += got;

@@ -22,6 +22,8 @@ export async function runJob(context: PipelineContext, job: Job): Promise<JobRes
       return (await import('./reset-rank.ts')).computeSpectrum(context, job);
     case 'merge':
       return (await import('./merge-loras.ts')).mergeLoras(context, job);
+    case 'check-device':
+      return (await import('./device-check.ts')).checkDeviceJob(context, job);
     case 'diff':
       return (await import('./diff-loras.ts')).diffLoras(context, job);
   }

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { EngineEvent } from '../../main/contract/job.ts';
-import { checkDevice, chooseDevice } from '../../main/pipelines/device-check.ts';
+import { checkDevice } from '../../main/pipelines/device-check.ts';
+import { Devices } from '../../main/runners/devices.ts';
 import { readValues } from '../../main/weights/values.ts';
 import { goldenCases, goldenFolder, readAll, relativeError } from '../parity/goldens.ts';
 import { decodeGolden } from '../parity/run-decoder.ts';
@@ -22,7 +23,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 beforeAll(async () => {
   const outcome = await checkDevice('webgpu', 2);
-  refusal = outcome.ok ? undefined : outcome.why;
+  refusal = outcome.state === 'passed' ? undefined : outcome.state === 'failed' ? outcome.why : 'this build has none';
   if (refusal === undefined) return;
   if (process.env['CI']) throw new Error(`WebGPU has to work in CI: ${refusal}`);
   console.warn(`SKIPPED: every test on WebGPU; this machine has none (${refusal})`);
@@ -64,16 +65,15 @@ describe('on WebGPU', () => {
     }
   });
 
-  test('is taken when it is asked for', async () => {
+  test('is taken when it is asked for; by itself only if it is faster than the CPU', async () => {
     const events: EngineEvent[] = [];
-    expect(await chooseDevice('webgpu', 2, (event) => events.push(event))).toBe('webgpu');
+    const devices = new Devices({ dataFolder: join(folder, 'home') });
+    expect(await devices.choose('webgpu', 2, { emit: (event) => events.push(event) })).toBe('webgpu');
     expect(events).toEqual([]);
+    const report = devices.list().find(({ device }) => device === 'webgpu');
+    if (report?.outcome?.state !== 'passed') return expect.unreachable();
+    expect(Object.keys(report.outcome.differences)).toEqual(['siglip2', 'dinov3', 'qwen2.5-vl', 'expert']);
+    expect(Math.max(...Object.values(report.outcome.differences))).toBeLessThan(BAR);
+    expect(report.isAuto).toBe(report.outcome.seconds < report.outcome.cpuSeconds);
   });
-});
-
-test('a device that this build lacks gives way to the CPU, with a note', async () => {
-  const events: EngineEvent[] = [];
-  const lacking = process.platform === 'win32' ? 'coreml' : 'dml';
-  expect(await chooseDevice(lacking, 2, (event) => events.push(event))).toBe('cpu');
-  expect(events).toEqual([{ type: 'note', message: expect.stringContaining(lacking) as string }]);
 });

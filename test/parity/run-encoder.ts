@@ -3,7 +3,7 @@ import { dinov3, dinov3Stages } from '../../main/networks/dinov3.ts';
 import { recognise, type EncoderStages } from '../../main/networks/network.ts';
 import { CheckpointScope } from '../../main/networks/scope.ts';
 import { siglip2, siglip2Stages } from '../../main/networks/siglip2.ts';
-import type { Device } from '../../main/onnx/runtime.ts';
+import type { Device } from '../../main/contract/devices.ts';
 import { runNetwork } from '../../main/offload/executor.ts';
 import { planNetwork } from '../../main/offload/planner.ts';
 import { Reader } from '../../main/offload/reader.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
-import type { Device } from '../../main/onnx/runtime.ts';
+import type { Device } from '../../main/contract/devices.ts';
 import { recognise } from '../../main/networks/network.ts';
 import { qwen25vl, qwen25vlStages, type Qwen25vlStages } from '../../main/networks/qwen25vl.ts';
 import type { Prompt } from '../../main/networks/qwen25vl-prompt.ts';

@@ -1,0 +1,203 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { arch, cpus, platform, release } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import {
+  deviceOutcomeSchema,
+  DEVICES,
+  type Device,
+  type DeviceChoice,
+  type DeviceOutcome,
+  type DeviceReport,
+} from '../contract/devices.ts';
+import type { EngineEvent, Job } from '../contract/job.ts';
+import { I2lError } from '../contract/errors.ts';
+import { runInEngine } from '../engine-process.ts';
+import { VERSION } from '../pipelines/version.ts';
+import { publishOver, writePart } from '../weights/atomic-copy.ts';
+import type { StartEngine } from './engine-job.ts';
+
+/** In the order in which they are tried where the user leaves the choice to us. */
+const PREFERRED: readonly Device[] = ['cuda', 'dml', 'coreml', 'webgpu'];
+
+/** Systems that the runtime may have a provider on; elsewhere nothing has to be started to know. */
+const SYSTEMS: Readonly<Partial<Record<Device, readonly NodeJS.Platform[]>>> = {
+  cuda: ['linux', 'win32'],
+  dml: ['win32'],
+  coreml: ['darwin'],
+};
+
+/** Memory that a test is told it may take; its blocks take far less. */
+const TEST_MEMORY = 2 ** 30;
+/** Drivers change without the system saying so. */
+const KEPT_MS = 14 * 24 * 3_600_000;
+
+const FILE_NAME = 'devices.json';
+
+const recordSchema = z.object({
+  machine: z.string(),
+  tests: z.record(z.string(), z.object({ at: z.number(), outcome: deviceOutcomeSchema })),
+});
+type Tests = z.infer<typeof recordSchema>['tests'];
+
+export interface DevicesOptions {
+  /** Where what tests showed is kept. */
+  readonly dataFolder: string;
+  readonly start?: StartEngine | undefined;
+  readonly now?: (() => number) | undefined;
+}
+
+/**
+ * The devices of this machine: which of them may be trusted, by a test in a process of its own, since a driver can
+ * take the process with it. What a test showed is kept for this driver.
+ */
+export class Devices {
+  readonly #file: string;
+  readonly #folder: string;
+  readonly #start: StartEngine;
+  readonly #now: () => number;
+
+  constructor({ dataFolder, start = runInEngine, now = Date.now }: DevicesOptions) {
+    this.#folder = dataFolder;
+    this.#file = join(dataFolder, FILE_NAME);
+    this.#start = start;
+    this.#now = now;
+  }
+
+  /** What is known; nothing is run. */
+  list(): DeviceReport[] {
+    const tests = this.#read();
+    const auto = PREFERRED.find((device) => isFaster(tests[device]?.outcome)) ?? 'cpu';
+    return DEVICES.map((device) => ({
+      device,
+      outcome: tests[device]?.outcome ?? (isPossible(device) ? null : { state: 'absent' }),
+      testedAt: tests[device]?.at ?? null,
+      isAuto: device === auto,
+    }));
+  }
+
+  /** Tests them all anew. @throws I2lError CANCELLED, DISK_FULL, FILE_WRITE_FAILED */
+  async testAll(signal?: AbortSignal): Promise<DeviceReport[]> {
+    for (const device of PREFERRED) if (isPossible(device)) await this.#test(device, 0, signal);
+    return this.list();
+  }
+
+  /**
+   * The device that a job runs on: the one asked for if it passes its test, else the CPU, with a note that says why.
+   * @throws I2lError CANCELLED, DISK_FULL, FILE_WRITE_FAILED
+   */
+  async choose(choice: DeviceChoice, threads: number, { emit, signal }: ChooseOptions): Promise<Device> {
+    if (choice === 'cpu') return 'cpu';
+    if (choice === 'auto') {
+      for (const device of PREFERRED.filter(isPossible)) {
+        const known = this.#read()[device]?.outcome;
+        if (isFaster(known ?? (await this.#test(device, threads, signal)))) return device;
+      }
+      return 'cpu';
+    }
+    const known = this.#read()[choice]?.outcome;
+    // One that failed may have been mended since; who asks for it would rather wait a moment.
+    const outcome = known?.state === 'passed' ? known : await this.#test(choice, threads, signal);
+    if (outcome.state === 'passed') return choice;
+    const why = outcome.state === 'absent' ? 'this build does not offer it' : outcome.why;
+    emit({ type: 'note', message: `The device ${choice} can't be used (${why}); the CPU is used in its place.` });
+    return 'cpu';
+  }
+
+  /** It let a job down: it is left alone until it is tested anew. @throws I2lError DISK_FULL, FILE_WRITE_FAILED */
+  async distrust(device: Device, why: string): Promise<void> {
+    await this.#keep(device, { state: 'failed', why });
+  }
+
+  async #test(device: Device, threads: number, signal: AbortSignal | undefined): Promise<DeviceOutcome> {
+    const outcome = await this.#outcomeOf(device, threads, signal);
+    await this.#keep(device, outcome);
+    return outcome;
+  }
+
+  async #outcomeOf(device: Device, threads: number, signal: AbortSignal | undefined): Promise<DeviceOutcome> {
+    if (!isPossible(device)) return { state: 'absent' };
+    const job = { kind: 'check-device' as const, device, threads, memory: TEST_MEMORY };
+    try {
+      const { check } = await this.#start(job, { onEvent: () => undefined, ...(signal ? { signal } : {}) });
+      return check ?? { state: 'failed', why: 'its test said nothing' };
+    } catch (error) {
+      const known = I2lError.from(error);
+      if (known.code !== 'ENGINE_CRASHED') throw known;
+      return { state: 'failed', why: `its test took the process with it: ${known.message}` };
+    }
+  }
+
+  /** What was kept for this machine, driver and version; a file that can't be read is as good as none. */
+  #read(): Tests {
+    try {
+      if (!existsSync(this.#file)) return {};
+      const { machine, tests } = recordSchema.parse(JSON.parse(readFileSync(this.#file, 'utf8')));
+      if (machine !== thisMachine()) return {};
+      return Object.fromEntries(Object.entries(tests).filter(([, { at }]) => this.#now() - at < KEPT_MS));
+    } catch {
+      return {};
+    }
+  }
+
+  async #keep(device: Device, outcome: DeviceOutcome): Promise<void> {
+    const tests = { ...this.#read(), [device]: { at: this.#now(), outcome } };
+    await mkdir(this.#folder, { recursive: true });
+    const text = `${JSON.stringify({ machine: thisMachine(), tests }, null, 2)}\n`;
+    await publishOver(await writePart(this.#file, Buffer.from(text)));
+  }
+}
+
+interface ChooseOptions {
+  readonly emit: (event: EngineEvent) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+function isPossible(device: Device): boolean {
+  return SYSTEMS[device]?.includes(platform()) ?? true;
+}
+
+function isFaster(outcome: DeviceOutcome | undefined): boolean {
+  return outcome?.state === 'passed' && outcome.seconds < outcome.cpuSeconds;
+}
+
+/** What a test holds for: another system, processor, driver or version of the app may compute otherwise. */
+function thisMachine(): string {
+  return [VERSION, platform(), release(), arch(), cpus()[0]?.model ?? '', ...driverTexts()].join('; ');
+}
+
+/** What the system says of drivers without loading one. */
+function driverTexts(): string[] {
+  const nvidia = '/proc/driver/nvidia/version';
+  const icd = process.env['VK_ICD_FILENAMES'] ?? process.env['VK_DRIVER_FILES'];
+  const first = existsSync(nvidia) ? (readFileSync(nvidia, 'utf8').split('\n')[0] ?? '') : '';
+  return [first, icd ?? ''].filter((text) => text !== '');
+}
+
+/** Errors after which a job is worth a try on the CPU. */
+const OF_DEVICE: ReadonlySet<string> = new Set(['SESSION_FAILED', 'ENGINE_CRASHED', 'NOT_FINITE']);
+
+/**
+ * Starts jobs on the device that they ask for, if it can be trusted. One that fails on a device goes on on the CPU,
+ * with a note; what it has encoded is in the cache.
+ */
+export function onDevice(devices: Devices, start: StartEngine): StartEngine {
+  return async (job, run) => {
+    if (job.device === 'cpu' || job.kind === 'check-device') return start(job, run);
+    if (!COMPUTES.has(job.kind)) return start({ ...job, device: 'cpu' }, run);
+    const device = await devices.choose(job.device, job.threads, { emit: run.onEvent, signal: run.signal });
+    try {
+      return await start({ ...job, device }, run);
+    } catch (error) {
+      const known = I2lError.from(error);
+      if (device === 'cpu' || !OF_DEVICE.has(known.code) || run.signal?.aborted) throw error;
+      await devices.distrust(device, `it let a job down: ${known.message}`);
+      run.onEvent({ type: 'note', message: `The device ${device} failed (${known.message}); the job goes on on the CPU.` });
+      return start({ ...job, device: 'cpu' }, run);
+    }
+  };
+}
+
+/** The others are the algebra of LoRAs, which is done on the CPU. */
+const COMPUTES: ReadonlySet<Job['kind']> = new Set(['create', 'encode', 'decode']);
