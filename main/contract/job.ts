@@ -239,7 +239,7 @@ export const loraSchema = z.object({
 /** One set of several can't be made; the others go on. */
 const setFailedSchema = z.object({ type: z.literal('set-failed'), output: z.string(), error: errorShapeSchema });
 
-const resultSchema = z.object({
+export const resultSchema = z.object({
   type: z.literal('done'),
   /** The file that was written, and its bytes; absent where a job writes none. */
   output: z.string().optional(),

@@ -10,18 +10,24 @@ test('a session is what the page needs: no link, no contract', async ({ page, ap
   expect(await page.evaluate(async () => (await fetch('/session')).status)).toBe(401);
   // The browser logs the refusal.
   problems.length = 0;
-  const signedIn = await page.evaluate(async (token) => {
-    const answer = await fetch('/session', { method: 'POST', body: JSON.stringify({ token }) });
-    return [answer.status, (await fetch('/session')).status, document.cookie];
-  }, new URL(app.link).hash.replace('#token=', ''));
+  const signedIn = await page.evaluate(
+    async (token) => {
+      const answer = await fetch('/session', { method: 'POST', body: JSON.stringify({ token }) });
+      return [answer.status, (await fetch('/session')).status, document.cookie];
+    },
+    new URL(app.link).hash.replace('#token=', ''),
+  );
   expect(signedIn, 'and scripts see no cookie').toEqual([204, 204, '']);
 });
 
 test("another site's page can't reach the app", async ({ page, app, context, problems }) => {
   await page.goto(app.link);
-  await page.evaluate(async (token) => {
-    await fetch('/session', { method: 'POST', body: JSON.stringify({ token }) });
-  }, new URL(app.link).hash.replace('#token=', ''));
+  await page.evaluate(
+    async (token) => {
+      await fetch('/session', { method: 'POST', body: JSON.stringify({ token }) });
+    },
+    new URL(app.link).hash.replace('#token=', ''),
+  );
   const other = await context.newPage();
   await other.route('http://other.test/**', (route) => route.fulfill({ contentType: 'text/html', body: '<title>other</title>' }));
   await other.goto('http://other.test/');

@@ -59,7 +59,7 @@ test('a waiting job can be moved, and the queue paused, by keyboard', async ({ s
     await studio.keyboard.press('Control+Enter');
     await expect(studio.getByText(`In the queue: ${name}`)).toBeVisible();
   }
-  await studio.keyboard.press('Control+2');
+  await studio.keyboard.press('Control+3');
   const titles = studio.getByRole('article').filter({ hasText: 'Waiting' }).getByRole('link');
   await expect(titles).toHaveText(['First', 'Second']);
   await studio.getByRole('button', { name: 'Actions for Second' }).focus();

@@ -1,7 +1,7 @@
 export const plural = (count: number, one: string, many: string): string => (count === 1 ? one : many);
 
 export const common = {
-  screens: { create: 'Create', queue: 'Queue', settings: 'Settings' },
+  screens: { create: 'Create', library: 'Library', queue: 'Queue', settings: 'Settings' },
   screensLabel: 'Screens',
   skip: 'Skip to content',
   cancel: 'Cancel',
@@ -25,6 +25,11 @@ export const common = {
   shortcutList: {
     screens: 'Go to a screen',
     create: 'Create the LoRA',
+    search: 'Search the library',
+    choose: 'Move in the library, select',
+    openLora: 'Show details of a LoRA',
+    remove: 'Delete the selected LoRAs',
+    all: 'Select all LoRAs',
     help: 'This list',
   },
 };

@@ -1,7 +1,7 @@
 import type { Dictionary } from '../en/index.ts';
 
 export const common: Dictionary['common'] = {
-  screens: { create: '创建', queue: '队列', settings: '设置' },
+  screens: { create: '创建', library: 'LoRA 库', queue: '队列', settings: '设置' },
   screensLabel: '页面',
   skip: '跳到内容',
   cancel: '取消',
@@ -25,6 +25,11 @@ export const common: Dictionary['common'] = {
   shortcutList: {
     screens: '切换页面',
     create: '创建 LoRA',
+    search: '搜索 LoRA 库',
+    choose: '在库中移动、选择',
+    openLora: '查看 LoRA 详情',
+    remove: '删除所选 LoRA',
+    all: '全选 LoRA',
     help: '显示此列表',
   },
 };

@@ -2,7 +2,8 @@ import type { Dictionary } from '../en/index.ts';
 import { common } from './common.ts';
 import { create } from './create.ts';
 import { errors } from './errors.ts';
+import { library } from './library.ts';
 import { queue } from './queue.ts';
 import { settings } from './settings.ts';
 
-export const zh: Dictionary = { common, create, errors, queue, settings };
+export const zh: Dictionary = { common, create, errors, library, queue, settings };

@@ -1,0 +1,168 @@
+import { SvelteSet } from 'svelte/reactivity';
+import { I2lError } from '../../../main/contract/errors.ts';
+import { EXPERTS, TARGETS } from '../../../main/contract/experts.ts';
+import type { LORA_SORTS, LoraQuery, LoraView } from '../../../main/contract/loras.ts';
+import { api } from '../api/client.ts';
+import { missingPages, PAGE, rowAt, withPage, type Pages } from './pages.ts';
+
+export type LoraSort = (typeof LORA_SORTS)[number];
+
+/** What is looked for, as the filters show it. */
+export interface Filters {
+  text: string;
+  target: (typeof TARGETS)[number] | 'unknown' | '';
+  expert: (typeof EXPERTS)[number] | '';
+  tags: string[];
+  /** Whether all of the tags are wanted, or one of them. */
+  allTags: boolean;
+  rankFrom: number | null;
+  rankTo: number | null;
+  favourite: boolean;
+  ratingFrom: number;
+  missing: boolean;
+  trashed: boolean;
+}
+
+const NO_FILTERS: Filters = {
+  ...{ text: '', target: '', expert: '', tags: [], allTags: false, rankFrom: null, rankTo: null },
+  ...{ favourite: false, ratingFrom: 0, missing: false, trashed: false },
+};
+
+export function queryOf(filters: Filters, sort: LoraSort, order: 'ascending' | 'descending'): LoraQuery {
+  const { text, target, expert, tags, allTags, rankFrom, rankTo, favourite, ratingFrom, missing, trashed } = filters;
+  return {
+    text,
+    ...(target && { target }),
+    ...(expert && { expert }),
+    ...(allTags ? { tagsAll: tags } : { tagsAny: tags }),
+    ...(rankFrom !== null && { rankFrom }),
+    ...(rankTo !== null && { rankTo }),
+    ...(favourite && { favourite }),
+    ...(ratingFrom > 0 && { ratingFrom }),
+    ...(missing && { missing }),
+    ...{ trashed, sort, order },
+  };
+}
+
+/** How many of the filters leave something out. */
+export function countFilters(filters: Filters): number {
+  const { text, target, expert, tags, rankFrom, rankTo, favourite, ratingFrom, missing, trashed } = filters;
+  const set = [text !== '', target !== '', expert !== '', tags.length > 0, rankFrom !== null, rankTo !== null];
+  return [...set, favourite, ratingFrom > 0, missing, trashed].filter(Boolean).length;
+}
+
+/** LoRAs that a query finds, read page by page as they come into sight. */
+class LoraList {
+  filters = $state<Filters>(structuredClone(NO_FILTERS));
+  sort = $state<LoraSort>('added');
+  order = $state<'ascending' | 'descending'>('descending');
+  layout = $state<'grid' | 'list'>('grid');
+  total = $state<number | undefined>(undefined);
+  error = $state.raw<I2lError | undefined>(undefined);
+  tags = $state.raw<readonly { tag: string; count: number }[]>([]);
+  readonly selected = new SvelteSet<number>();
+  /** Of the row that the keyboard is at. */
+  cursor = $state(0);
+  /** Where a range of rows begins that Shift selects. */
+  anchor = 0;
+  /** Grows when LoRAs may have changed: what is shown of one is asked for again. */
+  version = $state(0);
+  #pages = $state.raw<Pages<LoraView>>(new Map());
+  #turn = 0;
+  #seen = { from: 0, to: PAGE - 1 };
+  readonly #underWay = new Set<string>();
+
+  get query(): LoraQuery {
+    return queryOf($state.snapshot(this.filters) as Filters, this.sort, this.order);
+  }
+
+  get filtered(): number {
+    return countFilters(this.filters);
+  }
+
+  row(index: number): LoraView | undefined {
+    return rowAt(this.#pages, index);
+  }
+
+  /** Of those that are known. */
+  indexOf(id: number): number | undefined {
+    for (const [page, { rows }] of this.#pages) {
+      const at = rows.findIndex((row) => row.id === id);
+      if (at >= 0) return page * PAGE + at;
+    }
+    return undefined;
+  }
+
+  clearFilters(): void {
+    this.filters = structuredClone(NO_FILTERS);
+  }
+
+  /** Another question: rows of the old one go, but for those that are seen until new ones come. */
+  async search(): Promise<void> {
+    this.#seen = { from: 0, to: PAGE - 1 };
+    this.cursor = 0;
+    this.anchor = 0;
+    await this.refresh();
+  }
+
+  /** The same question again: something has changed. */
+  async refresh(): Promise<void> {
+    this.#turn++;
+    this.version++;
+    void this.#readTags();
+    await this.show(this.#seen.from, this.#seen.to);
+  }
+
+  /** Reads what is not known of the rows in sight. */
+  async show(from: number, to: number): Promise<void> {
+    this.#seen = { from, to };
+    await Promise.all(missingPages(this.#pages, this.#turn, from, to).map((page) => this.#read(page, this.#turn)));
+  }
+
+  /** The ids of rows from one to another, however far apart. */
+  async idsOf(from: number, to: number): Promise<number[]> {
+    const ids: number[] = [];
+    for (let offset = from; offset <= to; offset += MOST_AT_ONCE) {
+      const limit = Math.min(MOST_AT_ONCE, to - offset + 1);
+      const { loras } = await api.loras.list({ ...this.query, offset, limit });
+      ids.push(...loras.map(({ id }) => id));
+    }
+    return ids;
+  }
+
+  async #read(page: number, turn: number): Promise<void> {
+    const key = `${turn} ${page}`;
+    if (this.#underWay.has(key)) return;
+    this.#underWay.add(key);
+    try {
+      const { total, loras } = await api.loras.list({ ...this.query, offset: page * PAGE, limit: PAGE });
+      if (turn !== this.#turn) return;
+      this.total = total;
+      this.error = undefined;
+      const isFirst = ![...this.#pages.values()].some((known) => known.turn === turn);
+      // What is left of an older turn lies elsewhere now.
+      this.#pages = withPage(isFirst ? this.#nearPages() : this.#pages, page, { rows: loras, turn });
+    } catch (thrown) {
+      if (turn === this.#turn) this.error = I2lError.from(thrown);
+    } finally {
+      this.#underWay.delete(key);
+    }
+  }
+
+  #nearPages(): Pages<LoraView> {
+    const [first, last] = [Math.floor(this.#seen.from / PAGE), Math.floor(this.#seen.to / PAGE)];
+    return new Map([...this.#pages].filter(([page]) => page >= first && page <= last));
+  }
+
+  async #readTags(): Promise<void> {
+    try {
+      this.tags = (await api.loras.tags({})).tags;
+    } catch {
+      // The list of LoRAs, asked for at the same time, says what is wrong.
+    }
+  }
+}
+
+const MOST_AT_ONCE = 500;
+
+export const library = new LoraList();

@@ -1,0 +1,21 @@
+import { createORPCClient } from '@orpc/client';
+import { RPCLink } from '@orpc/client/websocket';
+import { WebSocket } from 'ws';
+import type { Api } from '../../main/contract/api.ts';
+import type { RunningApp } from './running-app.ts';
+
+/** The contract of a running app, as another window would use it. */
+export interface AppClient {
+  readonly api: Api;
+  close(): void;
+}
+
+export async function connect({ url, link }: RunningApp): Promise<AppClient> {
+  const token = new URL(link).hash.replace('#token=', '');
+  const signedIn = await fetch(`${url}/session`, { method: 'POST', headers: { origin: url }, body: JSON.stringify({ token }) });
+  const cookie = signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/rpc`, { headers: { origin: url, cookie } });
+  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
+  const api: Api = createORPCClient(new RPCLink({ websocket: socket as unknown as globalThis.WebSocket }));
+  return { api, close: () => socket.close() };
+}
