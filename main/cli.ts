@@ -132,6 +132,7 @@ recipe(shown(program.command('plan')))
   .argument('<image...>', 'image files or folders')
   .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
   .addOption(new Option('--dtype <type>', 'values of the LoRA').choices([...LORA_DTYPES]).default('bf16'))
+  .option('--machines', 'how long it would take on common machines, by a simulation')
   .action((images: string[], options: Parameters<typeof plan>[2] & ReportOptions) =>
     act(options, (context) => plan(context, images, options)),
   );

@@ -9,7 +9,8 @@ import { Devices, onDevice } from '../runners/devices.ts';
 import { makeDemoModels } from '../pipelines/demo-models.ts';
 import { findJobModels } from '../pipelines/find-job-models.ts';
 import { identify } from '../pipelines/identify.ts';
-import { planJob, type JobEstimate } from '../pipelines/plan.ts';
+import { MACHINES } from '../pipelines/machines.ts';
+import { planJob, predictJob, type JobEstimate } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { weighted } from './image-weights.ts';
@@ -162,13 +163,19 @@ export function identifyFiles({ report }: CommandContext, files: readonly string
   return allKnown;
 }
 
-export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'>;
+export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'> & {
+  readonly machines?: boolean;
+};
 
 export async function plan(context: CommandContext, paths: readonly string[], options: PlanOptions): Promise<void> {
   const job = checked({ ...options, ...modelsOf(options.models) });
   const images = collectImages(paths).length;
-  const estimate = planJob({ ...(await withModels(job, context.signal)), images });
+  const known = { ...(await withModels(job, context.signal)), images };
+  const estimate = planJob(known);
   context.report.result(estimateWords(estimate), { type: 'plan', ...estimate });
+  if (!options.machines) return;
+  const rows = MACHINES.map((machine) => ({ machine: machine.name, networks: predictJob(known, machine) }));
+  context.report.result(rows.map(predictionLine).join('\n'), { type: 'predictions', predictions: rows });
 }
 
 /** The same limits as create's, without an output. */
@@ -260,6 +267,18 @@ function identityWords({ file, id, title, network, tensors, parameters, bytes, d
   const name = id ?? network ?? 'unknown';
   const size = `${tensors} tensors, ${(parameters / 1e9).toFixed(2)} B parameters, ${dtypes.join(' + ')}, ${formatBytes(bytes)}`;
   return `${file}: ${name}\n  ${title}${synthetic ? ' (random weights)' : ''}; ${size}; layout ${fingerprint}`;
+}
+
+function predictionLine({
+  machine,
+  networks,
+}: {
+  readonly machine: string;
+  readonly networks: ReturnType<typeof predictJob>;
+}): string {
+  const seconds = networks.reduce((sum, network) => sum + network.seconds, 0);
+  const parts = networks.map((network) => `${network.network} ${formatDuration(network.seconds)}`);
+  return `  predicted: ${machine.padEnd(42)} ${formatDuration(seconds).padStart(8)}  (${parts.join(', ')})`;
 }
 
 function estimateWords({ networks, weightBytes, peakBytes, seconds, rank, modules, outputBytes, images }: JobEstimate): string {

@@ -2,10 +2,11 @@ import type { CreateJob } from '../contract/job.ts';
 import type { NetworkPlan } from '../offload/planner.ts';
 import { priorSeconds } from '../offload/progress.ts';
 import { loraBytes } from '../lora/write-lora.ts';
-import { allowance, planAll } from './context.ts';
+import { simulate, type Machine } from '../offload/simulate.ts';
+import { allowance, planAll, type PreparedNetwork } from './context.ts';
 import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
 import { embeddingBytes, prepareEncoder } from './encode-images.ts';
-import { openModels } from './open-models.ts';
+import { openModels, type OpenModels } from './open-models.ts';
 
 export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory'> & { readonly images: number };
 
@@ -35,9 +36,14 @@ export interface JobEstimate {
   readonly outputBytes: number;
 }
 
-/** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
-export function planJob({ models, target, experts, dtype, memory, images }: PlanJob): JobEstimate {
-  const { encoders, decoder } = openModels({ models, target, experts });
+interface PlannedPart {
+  readonly id: string;
+  readonly prepared: PreparedNetwork;
+  readonly plan: NetworkPlan;
+}
+
+/** A job's networks in their order, each with its plan. */
+function planParts({ memory, dtype, images }: PlanJob, { encoders, decoder }: OpenModels, threads: number): readonly PlannedPart[] {
   const held = embeddingBytes(encoders, images);
   const decoding = prepareDecoder(decoder, dtype, held);
   const parts = [
@@ -45,9 +51,24 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
     { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
   const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));
-  const plans = planAll(works, allowance(memory, { device: 'cpu', threads: 0 }));
-  const networks = parts.map(({ id, prepared }): NetworkEstimate => {
-    const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plans.get(prepared) as NetworkPlan;
+  const plans = planAll(works, allowance(memory, { device: 'cpu', threads }));
+  return parts.map((part) => ({ ...part, plan: plans.get(part.prepared) as NetworkPlan }));
+}
+
+/** What a job would take on a machine. @throws as create does */
+export function predictJob(job: PlanJob, machine: Machine): { readonly network: string; readonly seconds: number }[] {
+  return planParts(job, openModels(job), machine.cores).map(({ prepared, plan }) => ({
+    network: prepared.name,
+    seconds: simulate(prepared.costs, plan, machine).seconds,
+  }));
+}
+
+/** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
+export function planJob(job: PlanJob): JobEstimate {
+  const { dtype, images } = job;
+  const open = openModels(job);
+  const networks = planParts(job, open, 0).map(({ id, prepared, plan }): NetworkEstimate => {
+    const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plan;
     const seconds = priorSeconds(weightBytes, flops);
     return {
       network: prepared.name,
@@ -61,7 +82,7 @@ export function planJob({ models, target, experts, dtype, memory, images }: Plan
       seconds,
     };
   });
-  const modules = rankedModules(decoder, images);
+  const modules = rankedModules(open.decoder, images);
   const sum = (of: (network: NetworkEstimate) => number): number => networks.reduce((total, network) => total + of(network), 0);
   return {
     networks,

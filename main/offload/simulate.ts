@@ -1,0 +1,89 @@
+import type { NetworkPlan, StageGroup } from './planner.ts';
+import type { StageCost } from './stage.ts';
+
+/** What a machine does in a second; the engine's own speeds, not the vendor's. */
+export interface Machine {
+  readonly name: string;
+  readonly cores: number;
+  /** Of the disk that holds the models; Infinity: they are in memory since an earlier job. */
+  readonly diskBytesPerSecond: number;
+  /** f32 matrix products on all cores, with rows enough to keep them busy. */
+  readonly flopsPerSecond: number;
+  /** Weight bytes cast to f32 by one core, into memory that was used before. */
+  readonly castBytesPerSecond: number;
+  /** The same where the copy is large: fresh pages each time. */
+  readonly largeCastBytesPerSecond: number;
+  /** Seconds to make one stage ready. */
+  readonly stageSeconds: number;
+  readonly device?: DeviceSpeed | undefined;
+}
+
+export interface DeviceSpeed {
+  readonly flopsPerSecond: number;
+  readonly busBytesPerSecond: number;
+  /** Weights cross the bus as they lie in the file; else the CPU casts them, and twice the bytes cross. */
+  readonly castsThere: boolean;
+}
+
+/** A C library gives copies above this many bytes back to the system when they are freed, and takes new pages. */
+const LARGE_COPY_BYTES = 32 << 20;
+/** Fewer rows than this leave the cores waiting for memory: the weights' own reading counts, not the products. */
+const BUSY_ROWS = 64;
+
+export interface Simulated {
+  readonly seconds: number;
+  /** Of them, those in which nothing was computed because bytes had not come. */
+  readonly waitingSeconds: number;
+}
+
+/**
+ * Runs a plan on a machine in thought, group by group as the executor and its lanes do: the next group's bytes are
+ * read while this one computes.
+ */
+export function simulate(costs: readonly StageCost[], plan: NetworkPlan, machine: Machine): Simulated {
+  const lanes = Array.from({ length: plan.lanes }, () => 0);
+  const started: number[] = [];
+  const done: number[] = [];
+  let read = 0;
+  let waiting = 0;
+  plan.groups.forEach((group, i) => {
+    // As many groups ahead as there are lanes.
+    read = Math.max(read, started[i - plan.lanes - 1] ?? 0) + group.weightBytes / machine.diskBytesPerSecond;
+    const lane = lanes.indexOf(Math.min(...lanes));
+    const free = Math.max(lanes[lane] ?? 0, done[group.waitsFor] ?? 0);
+    const start = Math.max(free, read);
+    waiting += start - free;
+    started.push(start);
+    done.push(start + computeSeconds(costs, group, plan, machine));
+    lanes[lane] = done[i] ?? start;
+  });
+  return { seconds: Math.max(0, ...done), waitingSeconds: waiting / plan.lanes };
+}
+
+function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: NetworkPlan, machine: Machine): number {
+  const members = costs.slice(group.first, group.first + group.count);
+  const flops = members.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * plan.images, 0);
+  const setUp = machine.stageSeconds * members.length;
+  const { device, cores } = machine;
+  if (device) {
+    const cast = device.castsThere ? 0 : castSeconds(members, machine);
+    const bytes = group.weightBytes * (device.castsThere ? 1 : 2);
+    return setUp + cast + bytes / device.busBytesPerSecond + flops / device.flopsPerSecond;
+  }
+  const share = plan.threadsPerLane === 'one' ? cores : 1;
+  return setUp + castSeconds(members, machine) + (flops * share) / (machine.flopsPerSecond * busy(flops, group));
+}
+
+function castSeconds(members: readonly StageCost[], machine: Machine): number {
+  const ranges = members.flatMap(({ weights }) => weights);
+  return ranges.reduce((sum, { length }) => {
+    const isLarge = 2 * length > LARGE_COPY_BYTES;
+    return sum + length / (isLarge ? machine.largeCastBytesPerSecond : machine.castBytesPerSecond);
+  }, 0);
+}
+
+/** The share of the cores' speed that products with so few rows reach. A weight of 2 bytes and a row are 2 operations. */
+function busy(flops: number, { weightBytes }: StageGroup): number {
+  const rows = weightBytes > 0 ? flops / weightBytes : BUSY_ROWS;
+  return Math.max(1 / BUSY_ROWS, Math.min(1, rows / BUSY_ROWS));
+}

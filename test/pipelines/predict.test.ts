@@ -1,0 +1,85 @@
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import fc from 'fast-check';
+import { planNetwork, type PlanRequest } from '../../main/offload/planner.ts';
+import { simulate, type Machine } from '../../main/offload/simulate.ts';
+import type { StageCost } from '../../main/offload/stage.ts';
+import { MACHINES, MEASURED } from '../../main/pipelines/machines.ts';
+import { predictJob, type PlanJob } from '../../main/pipelines/plan.ts';
+import { sparseModel } from '../models/sparse-models.ts';
+import { tempFolder } from '../unit/temp.ts';
+
+const models = join(tempFolder(), 'models');
+beforeAll(() => {
+  for (const id of ['siglip2-g384', 'dinov3-7b', 'qwen-image-i2l-style']) sparseModel(join(models, id, 'model.safetensors'), id);
+});
+
+const job = (images: number): PlanJob => ({
+  ...{ models, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], dtype: 'bf16', memory: 1.5 * 2 ** 30, images },
+});
+
+function secondsOf(images: number, machine: Machine): Record<string, number> {
+  return Object.fromEntries(predictJob(job(images), machine).map(({ network, seconds }) => [network, seconds]));
+}
+
+describe('the published models', () => {
+  // From test/bench/RESULTS.md; Style before and after lanes lies within what is asked.
+  test.each([
+    [1, { siglip2: 15, dinov3: 44 }],
+    [5, { siglip2: 59, dinov3: 124 }],
+  ])('with %i images, on the machine that was measured, within 25 %%', (images, measured) => {
+    const predicted = secondsOf(images, MEASURED);
+    for (const [network, seconds] of Object.entries(measured)) {
+      expect(Math.abs((predicted[network] ?? 0) / seconds - 1), `${network}: ${predicted[network]} s`).toBeLessThan(0.25);
+    }
+  });
+
+  test('a slower disk never makes it faster, and a hard disk takes what it takes to read them', () => {
+    const [, hdd, sata, nvme] = MACHINES.map((machine) => Object.values(secondsOf(1, machine)).reduce((sum, s) => sum + s, 0));
+    expect(hdd).toBeGreaterThan(20.5e9 / 0.15e9);
+    expect(hdd).toBeGreaterThan(sata!);
+    expect(sata).toBeGreaterThan(nvme!);
+  });
+});
+
+const megabyte = 1 << 20;
+const stage = (id: number, bytes: number, flops: number, waitsFor: number): StageCost => ({
+  ...{
+    id: `${id}`,
+    waitsFor,
+    weights: [{ name: `${id}`, dtype: 'BF16', shape: [bytes / 2], file: 'x', offset: id * 1000 * megabyte, length: bytes }],
+  },
+  ...{ flops: { fixed: 0, perImage: flops }, live: [], stateBytes: 0, results: { fixed: 0, perImage: 0 } },
+});
+
+describe('any plan', () => {
+  const arbitrary = fc.record({
+    sizes: fc.array(fc.record({ bytes: fc.integer({ min: 1, max: 64 * megabyte }), flops: fc.integer({ min: 1, max: 1e10 }) }), {
+      minLength: 1,
+      maxLength: 40,
+    }),
+    lanes: fc.integer({ min: 1, max: 8 }),
+    independent: fc.boolean(),
+    images: fc.integer({ min: 1, max: 8 }),
+    disk: fc.double({ min: 1e6, max: 1e10, noNaN: true }),
+  });
+
+  test('takes no less than its reading, and no less than its work on all cores; more of anything never takes longer', () => {
+    fc.assert(
+      fc.property(arbitrary, ({ sizes, lanes, independent, images, disk }) => {
+        const costs = sizes.map(({ bytes, flops }, i) => stage(i, bytes, flops, independent ? -1 : i - 1));
+        const request: PlanRequest = { network: 'x', costs, images, budget: 2 ** 40, baseline: 0, wholeBatch: independent, lanes };
+        const plan = planNetwork(request);
+        const machine = { ...MEASURED, diskBytesPerSecond: disk, cores: Math.max(1, plan.lanes) };
+        const { seconds, waitingSeconds } = simulate(costs, plan, machine);
+        const read = plan.weightBytes / disk;
+        expect(seconds).toBeGreaterThanOrEqual(read * 0.999999);
+        expect(seconds).toBeGreaterThanOrEqual((0.999999 * plan.flops) / machine.flopsPerSecond);
+        expect(waitingSeconds).toBeLessThanOrEqual(seconds * 1.000001);
+        const faster = { ...machine, diskBytesPerSecond: 2 * disk, flopsPerSecond: 2 * machine.flopsPerSecond };
+        expect(simulate(costs, plan, faster).seconds).toBeLessThanOrEqual(seconds * 1.000001);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
