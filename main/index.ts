@@ -38,7 +38,7 @@ async function start(): Promise<void> {
   closeBeforeQuit(studio);
   followTheme(studio);
   setMenu();
-  serveScheme(makeSite({ assets }));
+  serveScheme(makeSite({ assets, library: studio.services.library }));
   const rpc = new RPCHandler(router);
   openBridge((port) => rpc.upgrade(port, { context: { ...studio.services, mode: 'desktop' } }));
   const window = openWindow(preload);

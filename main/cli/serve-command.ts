@@ -41,7 +41,7 @@ export async function serveApp({ report, signal }: CommandContext, options: Serv
   const sessions = new Sessions({ token, onNewToken: (next) => tell('That link is used up. For another browser:', next) });
   try {
     const app = await openApp({ dataFolder: dataFolder(), name: `i2l serve at ${addresses[0] ?? host}` });
-    const close = serve(listener, { app, site: makeSite({ assets }), sessions, names: allowHost });
+    const close = serve(listener, { app, site: makeSite({ assets, library: app.services.library }), sessions, names: allowHost });
     try {
       if (!isLoopback(host)) report.event({ type: 'note', message: openWarning(host) });
       tell('i2L Studio is served; Ctrl-C ends it. Open:', sessions.token);
