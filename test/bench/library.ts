@@ -24,7 +24,7 @@ export async function benchLibrary({
   const work = mkdtempSync(join(folder ?? tmpdir(), 'i2l-bench-library-'));
   try {
     const data = join(work, 'data');
-    await fill(data);
+    await fillLibrary(data);
     const opened: number[] = [];
     for (let i = 0; i < 5; i++) opened.push(await timeOpen(data));
     report('open', opened, 300);
@@ -77,7 +77,8 @@ const SEARCHES: [string, LoraQuery][] = [
   ['nothing found', { text: 'zebra' }],
 ];
 
-async function fill(data: string): Promise<void> {
+/** @param data a folder that becomes the data folder */
+export async function fillLibrary(data: string): Promise<void> {
   const next = mulberry32(1);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T;
   const words = (count: number): string => Array.from({ length: count }, () => pick(WORDS)).join(' ');
