@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { Metadata, Sharp } from 'sharp';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { Pixels } from './resample.ts';
 
@@ -52,6 +52,7 @@ export interface OpenImage {
  */
 export async function openImage(file: string, bytes: Uint8Array): Promise<OpenImage> {
   if (bytes.length === 0) throw invalid(file, 'it is empty (0 bytes)');
+  const { default: sharp } = await import('sharp'); // 15 MB that a job without images to read doesn't take.
   const image = sharp(bytes, { limitInputPixels: false, failOn: 'warning', animated: false });
   const metadata = await readMetadata(file, image);
   checkSize(file, metadata);

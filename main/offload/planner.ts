@@ -53,7 +53,7 @@ const JOINED_BYTES = 64 << 20;
 /** More images a run stop paying once the products are large. */
 const MOST_IMAGES_PER_RUN = 8;
 /** The same for groups that run side by side, which take memory together. */
-const JOINED_LANE_BYTES = 24 << 20;
+const JOINED_LANE_BYTES = 12 << 20;
 /** A thread with Node and the runtime in it. */
 const LANE_BYTES = 24 << 20;
 /** To start a thread takes as long as the work on so many bytes of weights. */

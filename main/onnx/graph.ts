@@ -1,4 +1,4 @@
-import type { TensorRange } from '../contract/tensor.ts';
+import { rowsOf, type TensorRange } from '../contract/tensor.ts';
 import {
   broadcast,
   dimsText,
@@ -56,6 +56,21 @@ export class Graph extends NodeGraph {
     const result = this.node('Gemm', inputs, [rows, out], { transB: 1, ...scale });
     this.countFlops(x, 2 * inner * out);
     return this.reshape(result, [...x.dims.slice(0, -1), out]);
+  }
+
+  /**
+   * The same without a bias, the weight's rows in pieces: of a weight that few rows are multiplied with, so little
+   * is f32 at a time that it stays in the processor's cache, and memory needn't hold the whole.
+   * @param x [n, in]; @param weight [out, in]. @returns [n, out]
+   */
+  linearInPieces(x: Value, weight: TensorRange, pieceBytes: number): Value {
+    const [out] = pair(weight.shape, weight.name);
+    const rows = Math.max(1, Math.floor((pieceBytes * out) / weight.length));
+    if (rows >= out) return this.linear(x, weight);
+    const pieces = Array.from({ length: Math.ceil(out / rows) }, (_, i) =>
+      rowsOf(weight, i * rows, Math.min(rows, out - i * rows)),
+    );
+    return this.concat(pieces.map((piece) => this.linear(x, piece)), 1); // prettier-ignore
   }
 
   /** @param x [..., d]. @returns [..., d] */

@@ -1,10 +1,15 @@
 import { utilityProcess } from 'electron';
-import { Tail, type StartEngineProcess } from '../engine-process.ts';
+import { ENGINE_ARGUMENTS, Tail, type StartEngineProcess } from '../engine-process.ts';
 
 /** Starts engines as Electron's utility processes: Node without a window, which fuses can't turn into a plain Node. */
 export function utilityEngines(script: string): StartEngineProcess {
   return (env, { onStart, onMessage, onEnd }) => {
-    const child = utilityProcess.fork(script, [], { serviceName: 'i2L engine', stdio: ['ignore', 'ignore', 'pipe'], env });
+    const child = utilityProcess.fork(script, [], {
+      serviceName: 'i2L engine',
+      stdio: ['ignore', 'ignore', 'pipe'],
+      execArgv: [...ENGINE_ARGUMENTS],
+      env,
+    });
     const stderr = new Tail();
     let pid: number | undefined;
     let ended = false;
