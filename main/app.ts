@@ -9,6 +9,7 @@ import { JobQueue } from './jobs/queue.ts';
 import { windowPath } from './handlers/paths.ts';
 import { LibraryJobs } from './library/jobs.ts';
 import { Library } from './library/library.ts';
+import { DemoSet } from './pipelines/demo-set.ts';
 import type { ModelStore } from './pipelines/model-store.ts';
 import { allRunners, libraryRunners } from './runners/all.ts';
 import { Devices, onDevice } from './runners/devices.ts';
@@ -58,8 +59,10 @@ export async function openApp({ dataFolder, name, startEngine, token }: AppOptio
       runners: [...allRunners(models, record, start), ...libraryRunners({ library, dataFolder, record }, start)],
     });
     queue.start();
+    const demo = new DemoSet(dataFolder);
+    const modelsForJobs = (): string | undefined => (settings.get().demoModels ? demo.modelsFolder : undefined);
     return {
-      services: { dataFolder, settings, library, queue, models, devices, allowPath: windowPath },
+      services: { dataFolder, settings, library, queue, models, modelsForJobs, demo, devices, allowPath: windowPath },
       close: async () => {
         await queue.close();
         await library.close();

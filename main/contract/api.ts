@@ -4,7 +4,7 @@ import { comfyuiContract } from './comfyui.ts';
 import { libraryContract } from './library.ts';
 import { loraWorkContract } from './lora-work.ts';
 import { lorasContract } from './loras.ts';
-import { modelsContract } from './models-api.ts';
+import { demoContract, modelsContract } from './models-api.ts';
 import { devicesContract } from './devices.ts';
 import { jobsContract } from './queue.ts';
 import { recipeContract } from './recipe.ts';
@@ -14,6 +14,7 @@ import { setsContract } from './sets.ts';
 export const contract = {
   app: appContract,
   comfyui: comfyuiContract,
+  demo: demoContract,
   devices: devicesContract,
   jobs: jobsContract,
   library: libraryContract,

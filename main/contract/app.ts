@@ -1,6 +1,7 @@
 import { eventIterator, oc } from '@orpc/contract';
 import { z } from 'zod';
 import { DEVICE_CHOICES } from './devices.ts';
+import { PULL_SOURCES } from './models.ts';
 
 /** The app itself: what it is and runs on, and what the user has set. */
 
@@ -25,6 +26,12 @@ export const settingsSchema = z.object({
   threads: z.int().min(0).max(256),
   /** Where the models lie; null: `models` in the data folder. */
   modelsFolder: folder.nullable(),
+  /** The hub that models are downloaded from. */
+  modelSource: z.enum(PULL_SOURCES),
+  /** Address of a mirror of that hub; null: the hub itself. Nothing where the hub is chosen automatically. */
+  modelMirror: z.string().min(1).max(1000).nullable(),
+  /** New jobs take the demo's models, whose LoRAs mean nothing. */
+  demoModels: z.boolean(),
   /** ComfyUI installs that are not found by themselves. */
   comfyuiFolders: z.array(folder).max(100),
   /** Bytes that kept embeddings may take; what was used longest ago goes first. */
@@ -39,6 +46,9 @@ export const DEFAULT_SETTINGS: Settings = {
   device: 'auto',
   threads: 0,
   modelsFolder: null,
+  modelSource: 'auto',
+  modelMirror: null,
+  demoModels: false,
   comfyuiFolders: [],
   embeddingCacheBytes: 2 * GIB,
 };

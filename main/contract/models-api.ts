@@ -1,6 +1,15 @@
 import { oc } from '@orpc/contract';
 import { z } from 'zod';
-import { foundModelSchema, licenceSchema, modelViewSchema, PULL_SOURCES, verifiedFileSchema } from './models.ts';
+import {
+  expertViewSchema,
+  foundModelSchema,
+  hubAccessSchema,
+  licenceSchema,
+  modelViewSchema,
+  PULL_SOURCES,
+  unusedModelSchema,
+  verifiedFileSchema,
+} from './models.ts';
 import { jobViewSchema } from './queue.ts';
 import { errorShapeSchema } from './wire-errors.ts';
 
@@ -42,7 +51,32 @@ export const pulledFilesSchema = z.object({
 });
 export const verifiedFilesSchema = z.object({ files: z.array(verifiedFileSchema) });
 
+/** All that a screen of models shows. Read from this machine alone. */
+export const modelsOverviewSchema = z.object({
+  models: z.array(modelViewSchema),
+  experts: z.array(expertViewSchema),
+  unused: z.array(unusedModelSchema),
+  /** Safetensors files that are none of ours. */
+  others: z.int(),
+  troubles: z.array(errorShapeSchema),
+  hubs: z.array(hubAccessSchema),
+  /** Where downloads go, and what may be written there; null where the system doesn't say. */
+  modelsFolder: z.string(),
+  freeBytes: z.number().nullable(),
+  /** Of all published models that are not here, as far as their sizes are known. */
+  missingBytes: z.number(),
+  /** Nothing is here and nothing was ever asked for: the user has to be shown where to begin. */
+  isFirstStart: z.boolean(),
+});
+export type ModelsOverview = z.infer<typeof modelsOverviewSchema>;
+
+export const demoContract = {
+  /** Makes tiny models with random weights and example images in the data folder, and has new jobs take them. */
+  prepare: oc.input(z.object({})).output(z.object({ modelsFolder: z.string(), images: z.array(z.string()) })),
+};
+
 export const modelsContract = {
+  overview: oc.output(modelsOverviewSchema),
   /** The published models, and what of each is on this machine. @param folders to look into before all others */
   list: oc.input(z.object({ folders: folders.default([]) })).output(z.array(modelViewSchema)),
   /** All models on this machine, published ones and others. Reads headers; asks no network. */

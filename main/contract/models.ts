@@ -119,3 +119,31 @@ export const modelViewSchema = z.object({
   partialBytes: z.number(),
 });
 export type ModelView = z.infer<typeof modelViewSchema>;
+
+/** An expert of a target, and how far its models are here. */
+export const expertViewSchema = z.object({
+  target: z.string(),
+  expert: z.string(),
+  /** Catalogue ids, the encoders that it shares with others first. */
+  models: z.array(z.string()),
+  state: z.enum(['ready', 'incomplete', 'missing']),
+  /** Of all its models, as far as it is known. */
+  bytes: z.number(),
+  /** Still to be downloaded for it. */
+  missingBytes: z.number(),
+});
+export type ExpertView = z.infer<typeof expertViewSchema>;
+
+/** A model on this machine that no job takes: of other sizes than published, of values that the engine can't read ... */
+export const unusedModelSchema = foundModelSchema.extend({ why: z.enum(['sizes', 'dtype', 'random', 'spare']) });
+export type UnusedModel = z.infer<typeof unusedModelSchema>;
+
+/** Where a download would ask, and whether as somebody. The token itself is nobody's business. */
+export const hubAccessSchema = z.object({
+  hub: hubNameSchema,
+  /** Null where the environment gives one that is none. */
+  endpoint: z.string().nullable(),
+  /** kept: by the system, for this app. */
+  token: z.enum(['kept', 'environment', 'none']),
+});
+export type HubAccess = z.infer<typeof hubAccessSchema>;

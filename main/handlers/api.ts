@@ -2,6 +2,7 @@ import { implement } from '@orpc/server';
 import { contract } from '../contract/api.ts';
 import { appRouter, type AppContext } from './app.ts';
 import { comfyuiRouter } from './comfyui.ts';
+import { demoRouter, type DemoContext } from './demo.ts';
 import { devicesRouter, type DevicesContext } from './devices.ts';
 import { jobsRouter, type JobsContext } from './jobs.ts';
 import { libraryRouter } from './library.ts';
@@ -12,7 +13,7 @@ import { recipeRouter } from './recipe.ts';
 import { setsRouter, type SetsContext } from './sets.ts';
 
 /** What every procedure is given by the wire that brought it: who asks, and the services. */
-export type ApiContext = AppContext & DevicesContext & JobsContext & ModelsContext & SetsContext;
+export type ApiContext = AppContext & DemoContext & DevicesContext & JobsContext & ModelsContext & SetsContext;
 
 /** All procedures of the contract. */
 export const router = implement(contract)
@@ -20,6 +21,7 @@ export const router = implement(contract)
   .router({
     app: appRouter,
     comfyui: comfyuiRouter,
+    demo: demoRouter,
     devices: devicesRouter,
     jobs: jobsRouter,
     library: libraryRouter,

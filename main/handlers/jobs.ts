@@ -5,6 +5,8 @@ import { answerErrors } from './base.ts';
 
 export interface JobsContext {
   readonly queue: JobQueue;
+  /** Where jobs that are made now find their models, unless they say so themselves; else they are looked for. */
+  readonly modelsForJobs?: () => string | undefined;
 }
 
 const jobs = implement(jobsContract).$context<JobsContext>().use(answerErrors);
@@ -14,7 +16,7 @@ export const jobsRouter = jobs.router({
   list: jobs.list.handler(({ input, context: { queue } }) => queue.list(input)),
   get: jobs.get.handler(({ input: { id }, context: { queue } }) => queue.get(id)),
   log: jobs.log.handler(({ input: { id }, context: { queue } }) => queue.log(id)),
-  enqueue: jobs.enqueue.handler(({ input, context: { queue } }) => queue.enqueue(input)),
+  enqueue: jobs.enqueue.handler(({ input, context }) => context.queue.enqueue(withModels(input, context.modelsForJobs?.()))),
   pause: jobs.pause.handler(({ input: { id }, context: { queue } }) => queue.pause(id)),
   resume: jobs.resume.handler(({ input: { id }, context: { queue } }) => queue.resume(id)),
   cancel: jobs.cancel.handler(({ input: { id }, context: { queue } }) => queue.cancel(id)),
@@ -40,3 +42,13 @@ export const jobsRouter = jobs.router({
     return queue.events.queue;
   }),
 });
+
+/** A job keeps the models that it was made for, whatever is set when its turn comes. */
+function withModels<Asked extends { readonly kind: string; readonly input?: unknown }>(
+  asked: Asked,
+  models: string | undefined,
+): Asked {
+  const { kind, input } = asked;
+  const takesModels = kind === 'create' && typeof input === 'object' && input !== null && !('models' in input);
+  return models !== undefined && takesModels ? { ...asked, input: { ...input, models } } : asked;
+}

@@ -1,9 +1,12 @@
 import { implement } from '@orpc/server';
+import { I2lError } from '../contract/errors.ts';
 import { modelsContract } from '../contract/models-api.ts';
+import type { PullSource } from '../contract/models.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import type { ModelStore } from '../pipelines/model-store.ts';
 import { modelsById } from '../weights/catalogue.ts';
 import { checkLicences } from '../weights/hub/licences.ts';
+import { makeSource } from '../weights/hub/sources.ts';
 import { answerErrors } from './base.ts';
 
 export interface ModelsContext {
@@ -15,6 +18,13 @@ export interface ModelsContext {
 const models = implement(modelsContract).$context<ModelsContext>().use(answerErrors);
 
 export const modelsRouter = models.router({
+  overview: models.overview.handler(async ({ context, signal }) => {
+    const store = await context.models();
+    const overview = await store.overview({ signal });
+    const isFirstStart =
+      context.queue.list({ limit: 1, offset: 0 }).length === 0 && overview.models.every(({ state }) => state === 'missing');
+    return { ...overview, isFirstStart };
+  }),
   list: models.list.handler(async ({ input: { folders }, context, signal }) => {
     const store = await context.models();
     return store.list(folders, { signal });
@@ -31,6 +41,7 @@ export const modelsRouter = models.router({
   pull: models.pull.handler(({ input, context: { queue } }) => {
     const entries = modelsById(input.models);
     checkLicences(entries, input.acceptedLicences);
+    if (input.endpoint !== undefined) checkMirror(input.source, input.endpoint);
     return queue.enqueue({ kind: 'download', title: `Download ${titlesOf(entries)}`, input: { kind: 'download', ...input } });
   }),
   verify: models.verify.handler(({ input, context: { queue } }) => {
@@ -42,6 +53,14 @@ export const modelsRouter = models.router({
     return { removed: await store.remove(modelsById(input.models)) };
   }),
 });
+
+/** Here rather than in the job, so that who typed it hears of it. @throws I2lError BAD_ARGUMENT */
+function checkMirror(source: PullSource, endpoint: string): void {
+  if (source !== 'auto') return void makeSource(source, endpoint);
+  throw new I2lError('BAD_ARGUMENT', 'A mirror needs a hub that it is a mirror of: choose Hugging Face or ModelScope.', {
+    endpoint,
+  });
+}
 
 function titlesOf(entries: readonly { readonly title: string }[]): string {
   return entries.map(({ title }) => title).join(', ').slice(0, 450); // prettier-ignore

@@ -5,9 +5,12 @@ import { recipeContract } from '../contract/recipe.ts';
 import { modelsFor } from '../weights/catalogue.ts';
 import type { AppContext } from './app.ts';
 import { answerErrors } from './base.ts';
+import type { JobsContext } from './jobs.ts';
 import type { ModelsContext } from './models.ts';
 
-const recipe = implement(recipeContract).$context<Pick<AppContext, 'settings'> & Pick<ModelsContext, 'models'>>().use(answerErrors);
+type RecipeContext = Pick<AppContext, 'settings'> & Pick<ModelsContext, 'models'> & Pick<JobsContext, 'modelsForJobs'>;
+
+const recipe = implement(recipeContract).$context<RecipeContext>().use(answerErrors);
 
 export const recipeRouter = recipe.router({
   estimate: recipe.estimate.handler(async ({ input, context }) => {
@@ -21,8 +24,10 @@ export const recipeRouter = recipe.router({
 
 async function whereTheyLie(
   { target, experts }: Pick<CreateJob, 'target' | 'experts'>,
-  { models }: Pick<ModelsContext, 'models'>,
+  { models, modelsForJobs }: RecipeContext,
 ): Promise<ModelsChoice> {
+  const set = modelsForJobs?.();
+  if (set !== undefined) return set;
   const store = await models();
   return store.locate(modelsFor(target, experts.map(({ name }) => name))); // prettier-ignore
 }

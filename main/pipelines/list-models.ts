@@ -6,26 +6,31 @@ import { bestOf } from '../weights/discover.ts';
 import { partPath } from '../weights/hub/part-file.ts';
 import type { DownloadRecord } from '../weights/hub/records.ts';
 
+export interface Where {
+  /** What the app downloaded. */
+  readonly records: readonly DownloadRecord[];
+  /** Where it downloads to. */
+  readonly modelsFolder: string;
+  /** The file of a model in that folder, by catalogue id: what a job takes, whatever its sizes. */
+  readonly own: (id: string) => string | undefined;
+}
+
 /**
  * The catalogue, with what of it is on this machine.
- * @param found as findModels gives it. @param records what the app downloaded. @param modelsFolder where it downloads to
+ * @param found as findModels gives it.
  */
-export async function listModels(
-  found: readonly FoundModel[],
-  records: readonly DownloadRecord[],
-  modelsFolder: string,
-): Promise<ModelView[]> {
-  return Promise.all(CATALOGUE.map((entry) => viewOf(entry, found, records, modelsFolder)));
+export async function listModels(found: readonly FoundModel[], where: Where): Promise<ModelView[]> {
+  return Promise.all(CATALOGUE.map((entry) => viewOf(entry, found, where)));
 }
 
 async function viewOf(
   entry: CatalogueEntry,
   found: readonly FoundModel[],
-  records: readonly DownloadRecord[],
-  modelsFolder: string,
+  { records, modelsFolder, own }: Where,
 ): Promise<ModelView> {
   const { id, title, network, hubs, licence } = entry;
-  const here = bestOf(found, id);
+  const path = own(id);
+  const here = found.find((model) => model.path === path) ?? bestOf(found, id);
   const partialBytes = here ? 0 : await bytesOfParts(entry, records, modelsFolder);
   return {
     id,

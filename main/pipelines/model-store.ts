@@ -1,8 +1,20 @@
 import { join } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
-import type { HubName, ModelView, PullProgress, PullSource, VerifiedFile, VerifyProgress } from '../contract/models.ts';
+import type { ModelsOverview } from '../contract/models-api.ts';
+import {
+  HUB_NAMES,
+  type FoundModel,
+  type HubAccess,
+  type HubName,
+  type ModelView,
+  type PullProgress,
+  type PullSource,
+  type VerifiedFile,
+  type VerifyProgress,
+} from '../contract/models.ts';
 import { CATALOGUE, catalogueEntry, type CatalogueEntry } from '../weights/catalogue.ts';
 import { bestOf, type Scan } from '../weights/discover.ts';
+import { freeSpace } from '../weights/hub/free-space.ts';
 import { HttpClient } from '../weights/hub/http.ts';
 import { pullModels, type PulledFile } from '../weights/hub/pull.ts';
 import { DownloadRecords, type DownloadRecord } from '../weights/hub/records.ts';
@@ -13,6 +25,7 @@ import { prepareRepair, verifyFound, verifyRecord } from '../weights/hub/verify.
 import { locateModel, missingHere } from '../weights/locate.ts';
 import { findModels, type FindOptions, type ModelFolders } from './find-models.ts';
 import { listModels } from './list-models.ts';
+import { expertViews, missingBytes, unusedModels } from './models-overview.ts';
 
 export interface ModelStoreOptions {
   readonly dataFolder: string;
@@ -73,7 +86,41 @@ export class ModelStore {
 
   async list(named: readonly string[] = [], options: FindOptions = {}): Promise<ModelView[]> {
     const [{ models }, records] = await Promise.all([this.scan(named, options), this.records.list()]);
-    return listModels(models, records, this.#options.folders().modelsFolder);
+    return this.#views(models, records);
+  }
+
+  /** All that can be said of models without asking a network. @throws I2lError CANCELLED, FILE_UNREADABLE */
+  async overview(options: FindOptions = {}): Promise<Omit<ModelsOverview, 'isFirstStart'>> {
+    const { modelsFolder } = this.#options.folders();
+    const [{ models: found, others, troubles }, records] = await Promise.all([this.scan([], options), this.records.list()]);
+    const models = await this.#views(found, records);
+    return {
+      models,
+      experts: expertViews(models),
+      unused: unusedModels(found, models),
+      others,
+      troubles: troubles.map((error) => error.toShape()),
+      hubs: await Promise.all(HUB_NAMES.map((hub) => this.#access(hub))),
+      modelsFolder,
+      freeBytes: (await freeSpace(modelsFolder)) ?? null,
+      missingBytes: models.reduce((sum, model) => sum + missingBytes(model), 0),
+    };
+  }
+
+  #views(found: readonly FoundModel[], records: readonly DownloadRecord[]): Promise<ModelView[]> {
+    const { modelsFolder } = this.#options.folders();
+    return listModels(found, { records, modelsFolder, own: (id) => findIn(modelsFolder, id) });
+  }
+
+  async #access(hub: HubName): Promise<HubAccess> {
+    const kept = await this.#options.token?.(hub);
+    try {
+      const { endpoint, token } = sourceFromEnvironment(hub, this.#options.env);
+      return { hub, endpoint, token: kept !== undefined ? 'kept' : token !== undefined ? 'environment' : 'none' };
+    } catch {
+      // A download says what is wrong with the environment; the screen only that something is.
+      return { hub, endpoint: null, token: 'none' };
+    }
   }
 
   /**

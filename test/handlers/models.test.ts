@@ -13,14 +13,18 @@ import { modelRunners } from '../../main/runners/model-jobs.ts';
 import { CATALOGUE, catalogueEntry } from '../../main/weights/catalogue.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { MemoryStore } from '../jobs/memory-store.ts';
+import { i2l, type I2lConfig } from '../../main/networks/i2l.ts';
+import { layoutOf } from '../../main/networks/network.ts';
 import { randomBytes } from '../models/downloads.ts';
 import { HubServer } from '../models/hub-server.ts';
+import { sparse, sparseModel } from '../models/sparse-models.ts';
 import { tempFolder } from '../unit/temp.ts';
 
 /** What the Models screen asks, and the jobs behind it, with hubs of our own. */
 const root = tempFolder();
 const bias = catalogueEntry('qwen-image-i2l-bias');
 const lora = readFileSync(makeLargeLora(join(root, 'lora.safetensors')));
+const OTHER_SIZES: I2lConfig = { target: 'z-image', hidden: 96, blocks: 2, width: 64, compress: 2, rank: 4 };
 let server: HubServer;
 let home: string;
 let queue: JobQueue;
@@ -107,6 +111,73 @@ test('from missing to here, verified, mended and removed', async () => {
   expect(await models.remove({ models: [bias.id] })).toEqual({ removed: [{ path: target(), bytes: lora.length }] });
   expect(existsSync(target())).toBe(false);
   expect((await failure(models.remove({ models: [bias.id] }))).code).toBe('BAD_ARGUMENT');
+});
+
+describe('the overview', () => {
+  const write = (id: string, path: string, dtype?: 'BF16' | 'F8_E4M3' | 'F32'): string => sparseModel(join(home, path), id, dtype);
+
+  test('of an empty machine says what is to come, and that it is a first start', async () => {
+    const overview = await models.overview();
+    expect(overview).toMatchObject({ isFirstStart: true, unused: [], troubles: [], modelsFolder: join(home, 'models') });
+    expect(overview.freeBytes).toBeGreaterThan(0);
+    expect(overview.missingBytes).toBe(CATALOGUE.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0));
+    expect(overview.experts.map(({ target, expert, state }) => `${target}/${expert} ${state}`)).toEqual([
+      'qwen-image/style missing',
+      'qwen-image/coarse missing',
+      'qwen-image/fine missing',
+      'qwen-image/bias missing',
+      'z-image/style missing',
+    ]);
+    expect(server.asked, 'and no network was asked').toEqual([]);
+  });
+
+  test('a shared encoder counts once in all, and for each expert that needs it', async () => {
+    write('qwen-image-i2l-style', '.cache/huggingface/hub/models--a--b/snapshots/c/Qwen-Image-i2L-Style.safetensors');
+    write('siglip2-g384', '.cache/modelscope/hub/models/a/b/any name.safetensors');
+    const overview = await models.overview();
+    const style = overview.experts.find(({ target, expert }) => target === 'qwen-image' && expert === 'style');
+    const dino = catalogueEntry('dinov3-7b').bytes ?? 0;
+    expect(style).toMatchObject({ state: 'incomplete', missingBytes: dino });
+    expect(overview.isFirstStart).toBe(false);
+    const here = overview.models.filter(({ state }) => state === 'here');
+    expect(here.map(({ id, found }) => [id, found?.source])).toContainEqual(['qwen-image-i2l-style', 'huggingface']);
+    expect(overview.missingBytes).toBe(
+      overview.models.filter(({ state }) => state === 'missing').reduce((sum, { bytes = 0 }) => sum + bytes, 0),
+    );
+  });
+
+  test('says of what no job takes why', async () => {
+    write('z-image-i2l-style', 'models/a/first.safetensors');
+    write('z-image-i2l-style', 'models/b/second.safetensors');
+    sparse(join(home, 'models', 'c', 'other sizes.safetensors'), layoutOf(i2l, OTHER_SIZES));
+    const { unused } = await models.overview();
+    expect(unused.map(({ path, why }) => [path.slice(home.length + 8), why])).toEqual([
+      ['b/second.safetensors', 'spare'],
+      ['c/other sizes.safetensors', 'sizes'],
+    ]);
+  });
+
+  test("a model of other sizes in the app's own folder is the one that a job takes, and so is shown", async () => {
+    const path = sparse(join(home, 'models', 'z-image-i2l-style', 'model.safetensors'), layoutOf(i2l, OTHER_SIZES));
+    const view = (await models.overview()).models.find(({ id }) => id === 'z-image-i2l-style');
+    expect(view).toMatchObject({ state: 'here', found: { path, variant: 'other-sizes' }, isDownloaded: false });
+  });
+
+  test('tells where a token comes from, and never the token', async () => {
+    const overview = await models.overview();
+    expect(overview.hubs).toEqual([
+      { hub: 'huggingface', endpoint: server.hubUrl, token: 'kept' },
+      { hub: 'modelscope', endpoint: server.hubUrl, token: 'none' },
+    ]);
+    expect(JSON.stringify(overview)).not.toContain('hf_kept');
+  });
+});
+
+test('a mirror needs a hub, and an address that is one, before a job is made', async () => {
+  for (const input of [{ endpoint: 'https://mirror.test' }, { source: 'huggingface' as const, endpoint: 'https://a b' }]) {
+    expect((await failure(models.pull({ models: [bias.id], ...input }))).code).toBe('BAD_ARGUMENT');
+  }
+  expect(queue.list({ limit: 10, offset: 0 })).toEqual([]);
 });
 
 test('paused in the middle it goes on where it was', async () => {
