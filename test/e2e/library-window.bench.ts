@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium as playwright, type Page } from '@playwright/test';
-import { chromium } from '../e2e/chromium.ts';
-import { startApp } from '../e2e/running-app.ts';
-import { fillLibrary } from './library.ts';
+import { chromium } from './chromium.ts';
+import { startApp } from './running-app.ts';
+import { fillLibrary } from '../bench/library.ts';
 
-/** The window over a library of 10,000 LoRAs: from nothing to usable, a search, a jump through the list. */
+/** The window over a library of 10,000 LoRAs: from nothing to usable, a search, a jump. node test/e2e/library-window.bench.ts */
 
 const REPEATS = 5;
 const START_BAR_MS = 1500;
