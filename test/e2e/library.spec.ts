@@ -1,0 +1,237 @@
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { hasEnded } from '../../main/contract/queue.ts';
+import { connect, type AppClient } from './client.ts';
+import { expect, test } from './fixture.ts';
+import type { RunningApp } from './running-app.ts';
+
+const examples = fileURLToPath(new URL('../../resources/examples/', import.meta.url));
+const shots = fileURLToPath(
+  new URL(process.env['I2L_SCREENSHOTS'] ? './screenshots/' : '../../test-results/screenshots/', import.meta.url),
+);
+const THEMES = ['dark', 'light'] as const;
+const LANGUAGES = ['en', 'zh-CN'] as const;
+const LORAS = [
+  ['Autumn hills', ['hills.jpg', 'town.jpg']],
+  ['Sea at dusk', ['sea.jpg']],
+  ['Old town', ['town.jpg', 'sea.jpg', 'hills.jpg']],
+  ['Misty valley', ['hills.jpg']],
+  ['Harbour lights', ['sea.jpg', 'town.jpg']],
+] as const;
+
+let client: AppClient;
+
+async function jobDone(id: number): Promise<void> {
+  await expect.poll(async () => hasEnded((await client.api.jobs.get({ id })).state), { timeout: 60_000 }).toBe(true);
+  expect((await client.api.jobs.get({ id })).state).toBe('done');
+}
+
+/** Real LoRAs, made by the demo's models from photographs. */
+async function makeLoras({ home }: RunningApp): Promise<void> {
+  const { memory, device, threads } = await client.api.app.settings.get();
+  const file = (name: string): { file: string; weight: number } => ({ file: join(examples, name), weight: 1 });
+  const sets = LORAS.map(([name, images]) => ({
+    output: join(home, 'loras', `${name}.safetensors`),
+    images: images.map(file),
+    library: { name },
+  }));
+  const input = {
+    ...{ kind: 'create', sets, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], skipBad: false },
+    ...{ dtype: 'bf16', keyForm: 'comfyui', memory, device, threads },
+  };
+  const job = await client.api.jobs.enqueue({ kind: 'create', title: 'Five LoRAs', input });
+  await jobDone(job.id);
+}
+
+test.beforeAll(async ({ app }) => {
+  if (!app) return;
+  test.setTimeout(120_000);
+  client = await connect(app);
+  if ((await client.api.loras.list({})).total === 0) await makeLoras(app);
+});
+test.afterAll(() => client?.close());
+
+/** Selects have options, too. */
+const options = (page: Page) => page.getByRole('listbox', { name: 'LoRAs' }).getByRole('option');
+
+async function open(page: Page): Promise<void> {
+  await page.evaluate(() => void (location.hash = '#/library'));
+  await expect(options(page)).not.toHaveCount(0);
+}
+
+const option = (page: Page, name: string) => options(page).and(page.getByRole('option', { name, exact: true }));
+
+test('the rank is slid, what it keeps is seen at once, and a version is saved', async ({ studio }) => {
+  await open(studio);
+  await option(studio, 'Old town').click();
+  const slider = studio.getByRole('slider', { name: 'Rank of the new version' });
+  await expect(slider).toHaveValue(/\d+/, { timeout: 30_000 });
+  await expect(studio.getByRole('button', { name: 'Save as new version' })).toBeDisabled();
+  const before = await studio.getByRole('complementary', { name: 'Details' }).locator('dl').first().innerText();
+  expect(before).toContain('100%');
+  await slider.focus();
+  for (let i = 0; i < 5; i++) await studio.keyboard.press('ArrowLeft');
+  const after = await studio.getByRole('complementary', { name: 'Details' }).locator('dl').first().innerText();
+  expect(after).not.toBe(before);
+  await studio.getByRole('button', { name: '90%', exact: true }).click();
+  await expect(studio.getByRole('button', { name: '90%', exact: true })).toHaveAttribute('aria-pressed', 'true');
+  await studio.getByRole('button', { name: 'Save as new version' }).click();
+  await expect(studio.getByText(/^In the queue: Old town/)).toBeVisible();
+  const versions = studio.getByRole('complementary', { name: 'Details' }).getByRole('link', { name: /^Old town-r\d+$/ });
+  await expect(versions).toBeVisible({ timeout: 30_000 });
+  await versions.click();
+  await expect(studio.getByRole('textbox', { name: 'Name' })).toHaveValue(/^Old town-r\d+$/);
+});
+
+test('while the slider is dragged every step fits into a frame', async ({ studio, context }, testInfo) => {
+  await open(studio);
+  await option(studio, 'Old town').click();
+  const slider = studio.getByRole('slider', { name: 'Rank of the new version' });
+  await expect(slider).toBeVisible({ timeout: 30_000 });
+  const devtools = await context.newCDPSession(studio);
+  // Of the page's own thread: what else this machine does is not counted.
+  await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const busy = async (): Promise<number> => {
+    const { metrics } = await devtools.send('Performance.getMetrics');
+    return 1000 * (metrics.find(({ name }) => name === 'TaskDuration')?.value ?? 0);
+  };
+  const before = await busy();
+  const steps = 120;
+  const times = await slider.evaluate(async (input: HTMLInputElement, count) => {
+    const taken: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const started = performance.now();
+      input.value = String(Math.round(((Math.sin(i / 6) + 1) / 2) * Number(input.max)));
+      input.dispatchEvent(new Event('input', { bubbles: true }));
+      // Svelte writes to the page in a microtask; asking for the layout makes the browser do its part.
+      await Promise.resolve();
+      void document.body.offsetHeight;
+      taken.push(performance.now() - started);
+      await new Promise((resolve) => requestAnimationFrame(resolve));
+    }
+    return taken.sort((a, b) => a - b);
+  }, steps);
+  const cost = ((await busy()) - before) / steps;
+  const [median = 0, longest = 0] = [steps / 2, steps - 1].map((at) => times[at]);
+  const said = `${cost.toFixed(1)} ms of the page's thread a step; by the clock median ${median.toFixed(1)} ms, longest ${longest.toFixed(1)} ms`;
+  testInfo.annotations.push({ type: 'slider', description: said });
+  console.log(`slider: ${said}`);
+  expect(cost).toBeLessThan(16);
+});
+
+test('searching, tagging many, exporting to ComfyUI, deleting and taking it back', async ({ studio, app }) => {
+  const comfyui = join(app.home, 'ComfyUI');
+  mkdirSync(join(comfyui, 'models', 'loras'), { recursive: true });
+  mkdirSync(join(comfyui, 'comfy'), { recursive: true });
+  for (const name of ['main.py', 'folder_paths.py', 'nodes.py']) writeFileSync(join(comfyui, name), '');
+  await client.api.app.settings.set({ comfyuiFolders: [comfyui] });
+  await open(studio);
+
+  await studio.keyboard.press('/');
+  await studio.keyboard.type('harb');
+  await expect(options(studio)).toHaveCount(1);
+  await studio.getByRole('searchbox').fill('');
+  await expect(option(studio, 'Sea at dusk')).toBeVisible();
+
+  await option(studio, 'Sea at dusk').click();
+  await option(studio, 'Harbour lights').click({ modifiers: ['ControlOrMeta'] });
+  await studio.getByRole('button', { name: 'Tag', exact: true }).click();
+  await studio.getByLabel('Add tag').last().fill('water');
+  await studio.getByRole('button', { name: 'Apply' }).click();
+  await studio.getByRole('button', { name: /^water/ }).click();
+  await expect(options(studio)).toHaveCount(2);
+
+  await studio.getByRole('toolbar').getByRole('button', { name: 'Export' }).click();
+  await expect(studio.getByRole('combobox', { name: 'ComfyUI' })).toHaveValue(comfyui);
+  await studio.getByRole('dialog').getByRole('button', { name: 'Export' }).click();
+  await expect(studio.getByText('In the queue: 2 LoRAs → ComfyUI')).toBeVisible();
+  const lorasFolder = join(comfyui, 'models', 'loras', 'i2L');
+  await expect
+    .poll(() =>
+      existsSync(lorasFolder)
+        ? readdirSync(lorasFolder)
+            .filter((name) => name.endsWith('.safetensors'))
+            .sort()
+        : [],
+    )
+    .toEqual(['Harbour lights.safetensors', 'Sea at dusk.safetensors']);
+  await expect(studio.getByRole('complementary', { name: 'Details' }).getByText('Present')).toBeVisible();
+
+  await studio.getByRole('listbox').focus();
+  await studio.keyboard.press('Delete');
+  await expect(studio.getByText('2 LoRAs moved to the trash')).toBeVisible();
+  await expect(studio.getByText('Nothing found')).toBeVisible();
+  await studio.getByRole('button', { name: 'Undo' }).click();
+  await expect(options(studio)).toHaveCount(2);
+  await studio.getByRole('button', { name: 'Clear filters' }).click();
+});
+
+test('two are merged and compared', async ({ studio }) => {
+  await open(studio);
+  await option(studio, 'Misty valley').click();
+  await option(studio, 'Sea at dusk').click({ modifiers: ['ControlOrMeta'] });
+  await studio.getByRole('button', { name: 'Merge' }).click();
+  await studio.getByRole('slider', { name: 'Strength of Misty valley' }).fill('0.5');
+  await studio.getByRole('dialog').getByLabel('Name').fill('Valley by the sea');
+  await studio.getByRole('dialog').getByRole('button', { name: 'Merge' }).click();
+  await expect(option(studio, 'Valley by the sea')).toBeVisible({ timeout: 30_000 });
+  await studio.getByRole('button', { name: 'Compare' }).click();
+  await expect(studio.getByRole('cell', { name: /transformer_blocks\.\d+/ }).first()).toBeVisible({ timeout: 30_000 });
+  await studio.keyboard.press('Escape');
+});
+
+test('everything by keyboard: move, open, select, close', async ({ studio }) => {
+  await open(studio);
+  await studio.getByRole('listbox').focus();
+  await studio.keyboard.press('Home');
+  await studio.keyboard.press('ArrowRight');
+  await studio.keyboard.press('Enter');
+  const name = studio.getByRole('textbox', { name: 'Name' });
+  await expect(name).toBeVisible();
+  await expect(options(studio).and(studio.getByRole('option', { selected: true }))).toHaveCount(1);
+  await studio.keyboard.press('Shift+ArrowRight');
+  await expect(options(studio).and(studio.getByRole('option', { selected: true }))).toHaveCount(2);
+  await studio.keyboard.press('Escape');
+  await studio.keyboard.press('Escape');
+  await expect(name).toHaveCount(0);
+});
+
+test('axe finds nothing, in both themes and languages, wide and narrow; screenshots', async ({ studio }) => {
+  test.setTimeout(240_000);
+  await open(studio);
+  const { loras } = await client.api.loras.list({ text: 'Old town', sort: 'name', order: 'ascending' });
+  const [id = 0] = loras.map((lora) => lora.id);
+  for (const language of LANGUAGES) {
+    for (const theme of THEMES) {
+      await client.api.app.settings.set({ language, theme });
+      await expect(studio.locator('html')).toHaveAttribute('lang', language);
+      await expect(studio.locator('html')).toHaveAttribute('data-theme', theme);
+      for (const [width, height] of [
+        [1400, 900],
+        [820, 760],
+      ] as const) {
+        // prettier-ignore
+        await studio.setViewportSize({ width, height });
+        for (const route of ['#/library', `#/library/${id}`]) {
+          await studio.evaluate((hash) => void (location.hash = hash), route);
+          await studio.mouse.move(0, 0);
+          if (route !== '#/library') {
+            await studio.getByRole('group', { name: /Presets|预设/ }).getByRole('button', { name: '95%' }).click({ timeout: 20_000 }); // prettier-ignore
+          }
+          await studio.waitForTimeout(300);
+          const part = route === '#/library' ? 'library' : 'library-detail';
+          await studio.screenshot({ path: join(shots, `${part}-${width}-${theme}-${language}.jpeg`), type: 'jpeg', quality: 70 });
+          const { violations } = await new AxeBuilder({ page: studio })
+            .withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'])
+            .analyze();
+          const found = violations.map(({ id: rule, nodes }) => ({ rule, targets: nodes.map(({ target }) => target.join(' ')) }));
+          expect(found, `${part}, ${width}, ${theme}, ${language}`).toEqual([]);
+        }
+      }
+    }
+  }
+  await client.api.app.settings.set({ language: 'en', theme: 'system' });
+});
