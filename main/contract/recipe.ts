@@ -1,8 +1,11 @@
 import { oc } from '@orpc/contract';
 import { z } from 'zod';
+import { EXPERTS, TARGETS } from './experts.ts';
 import { createJobSchema } from './job.ts';
+import { idsSchema, nameSchema } from './library-values.ts';
+import { jobViewSchema } from './queue.ts';
 
-/** What a recipe would cost, before it is made. */
+/** Recipes over the library's image sets: what they need, what they would cost, and their jobs. */
 
 const networkEstimateSchema = z.object({
   /** 'siglip2', 'dinov3', 'style' … */
@@ -25,25 +28,70 @@ export const estimateSchema = z.object({
   /** Highest resident memory of the engine's process. */
   peakBytes: z.number(),
   seconds: z.number(),
+  /** Of the largest LoRA, if there are several. */
   rank: z.int(),
   modules: z.int(),
-  /** Of the LoRA's tensors. */
+  /** Of the LoRAs' tensors, all together. */
   outputBytes: z.number(),
+  loras: z.int(),
 });
 export type Estimate = z.infer<typeof estimateSchema>;
 
+export const expertOptionSchema = z.object({
+  name: z.enum(EXPERTS),
+  /** Whether all models that it needs are on this machine. */
+  isReady: z.boolean(),
+  /** Those that are not. */
+  missing: z.array(
+    z.object({
+      /** Catalogue id. */
+      id: z.string(),
+      title: z.string(),
+      /** Absent where it is not known. */
+      bytes: z.number().optional(),
+    }),
+  ),
+});
+export type ExpertOption = z.infer<typeof expertOptionSchema>;
+
+const { target, experts, dtype, keyForm } = createJobSchema.shape;
+const setIds = idsSchema.refine((ids) => ids.length <= 1000, 'at most 1000 sets');
+
 export const recipeContract = {
+  /** The target's experts, in the order in which their ranks lie in a LoRA. */
+  options: oc.input(z.object({ target: z.enum(TARGETS) })).output(z.object({ experts: z.array(expertOptionSchema) })),
   /** From the models' headers alone: milliseconds. What is absent is taken from the settings. */
   estimate: oc
     .input(
-      z.object({
-        images: z.int().min(1).max(100_000),
-        target: createJobSchema.shape.target,
-        experts: createJobSchema.shape.experts,
-        dtype: createJobSchema.shape.dtype.default('bf16'),
-        models: createJobSchema.shape.models.optional(),
-        memory: createJobSchema.shape.memory.optional(),
-      }),
+      z
+        .object({
+          /** Of one LoRA. */
+          images: z.int().min(1).max(100_000).optional(),
+          /** One LoRA each, of the images that have a weight. */
+          setIds: setIds.optional(),
+          target,
+          experts,
+          dtype: dtype.default('bf16'),
+          models: createJobSchema.shape.models.optional(),
+          memory: createJobSchema.shape.memory.optional(),
+        })
+        .refine((input) => (input.images === undefined) !== (input.setIds === undefined), 'expected either images or setIds'),
     )
     .output(estimateSchema),
+  /** Queues one job that makes a LoRA of each set, in one pass over the weights; images of weight 0 take no part. */
+  create: oc
+    .input(
+      z.object({
+        setIds,
+        target,
+        experts,
+        /** Of the LoRA; without it, and where there are several, the set's. */
+        name: nameSchema.optional(),
+        dtype: dtype.default('bf16'),
+        keyForm: keyForm.default('comfyui'),
+        /** Leaves images out that can't be used, instead of stopping. */
+        skipBad: z.boolean().default(false),
+      }),
+    )
+    .output(jobViewSchema),
 };

@@ -21,8 +21,21 @@ interface Places {
  * library and no job that is still to write it.
  * @throws I2lError FILE_WRITE_FAILED where a thousand names like it are taken
  */
-export function freeOutput({ dataFolder, library, queue }: Places, name: string): string {
-  const promised = outputsOfOpenJobs(queue);
+export function freeOutput(places: Places, name: string): string {
+  return nextFree(places, name, outputsOfOpenJobs(places.queue));
+}
+
+/** The same for several LoRAs of one job, which may have the same names. */
+export function freeOutputs(places: Places, names: readonly string[]): string[] {
+  const promised = outputsOfOpenJobs(places.queue);
+  return names.map((name) => {
+    const file = nextFree(places, name, promised);
+    promised.add(file.toLowerCase());
+    return file;
+  });
+}
+
+function nextFree({ dataFolder, library }: Places, name: string, promised: ReadonlySet<string>): string {
   const stem = safeName(name);
   for (let version = 1; version <= MOST_VERSIONS; version++) {
     const file = join(lorasFolder(dataFolder), `${versionName(stem, version)}.safetensors`);

@@ -1,26 +1,147 @@
+import { join } from 'node:path';
 import { implement } from '@orpc/server';
-import type { CreateJob } from '../contract/job.ts';
+import { I2lError } from '../contract/errors.ts';
+import { EXPERTS_OF, type ExpertName, type TargetId } from '../contract/experts.ts';
+import type { CreateJob, SetJob } from '../contract/job.ts';
 import type { ModelsChoice } from '../contract/models.ts';
-import { recipeContract } from '../contract/recipe.ts';
-import { modelsFor } from '../weights/catalogue.ts';
+import type { JobView } from '../contract/queue.ts';
+import { recipeContract, type Estimate, type ExpertOption } from '../contract/recipe.ts';
+import type { ImageSet } from '../contract/sets.ts';
+import type { Library } from '../library/library.ts';
+import { modelsById, modelsFor } from '../weights/catalogue.ts';
+import { locateModel } from '../weights/locate.ts';
 import type { AppContext } from './app.ts';
 import { answerErrors } from './base.ts';
+import { freeOutputs } from './free-output.ts';
 import type { JobsContext } from './jobs.ts';
 import type { ModelsContext } from './models.ts';
+import type { SetsContext } from './sets.ts';
 
-type RecipeContext = Pick<AppContext, 'settings'> & Pick<ModelsContext, 'models'> & Pick<JobsContext, 'modelsForJobs'>;
+type RecipeContext = SetsContext & JobsContext & Pick<ModelsContext, 'models'> & Pick<AppContext, 'dataFolder' | 'settings'>;
+
+/** Of a job. */
+const MOST_TITLE = 500;
 
 const recipe = implement(recipeContract).$context<RecipeContext>().use(answerErrors);
 
 export const recipeRouter = recipe.router({
-  estimate: recipe.estimate.handler(async ({ input, context }) => {
-    // It brings onnxruntime with it, which a start of the app doesn't need.
-    const { planJob } = await import('../pipelines/plan.ts');
-    const { models, memory = context.settings.get().memory, ...rest } = input;
-    const { networks, ...estimate } = planJob({ ...rest, memory, models: models ?? (await whereTheyLie(rest, context)) });
-    return { ...estimate, networks: [...networks] };
+  options: recipe.options.handler(async ({ input: { target }, context }) => ({
+    experts: await Promise.all(EXPERTS_OF[target].map((name) => optionOf(context, target, name))),
+  })),
+  estimate: recipe.estimate.handler(async ({ input: { images, setIds, ...rest }, context }) => {
+    const counts = setIds?.map((id) => usedImages(usableSet(context.library, id)).length) ?? [images ?? 1];
+    return estimateOf(counts, rest, context);
+  }),
+  create: recipe.create.handler(({ input, context }) => {
+    const sets = input.setIds.map((id) => usableSet(context.library, id));
+    return enqueue(context, sets, input);
   }),
 });
+
+interface Costed extends Pick<CreateJob, 'target' | 'experts' | 'dtype'> {
+  readonly models?: CreateJob['models'];
+  readonly memory?: number | undefined;
+}
+
+/** @param counts images of each LoRA */
+async function estimateOf(
+  counts: readonly number[],
+  { models, memory, ...choice }: Costed,
+  context: RecipeContext,
+): Promise<Estimate> {
+  // It brings onnxruntime with it, which a start of the app doesn't need.
+  const { planJob } = await import('../pipelines/plan.ts');
+  const common = {
+    ...choice,
+    memory: memory ?? context.settings.get().memory,
+    models: models ?? (await whereTheyLie(choice, context)),
+  };
+  const images = counts.reduce((sum, count) => sum + count, 0);
+  const { networks, ...whole } = planJob({ ...common, images });
+  const plans = new Map([...new Set(counts)].map((count) => [count, planJob({ ...common, images: count })]));
+  return {
+    ...whole,
+    networks: [...networks],
+    rank: Math.max(...[...plans.values()].map(({ rank }) => rank)),
+    outputBytes: counts.reduce((sum, count) => sum + (plans.get(count)?.outputBytes ?? 0), 0),
+    loras: counts.length,
+  };
+}
+
+interface Wish extends Pick<CreateJob, 'target' | 'experts' | 'dtype' | 'keyForm' | 'skipBad'> {
+  readonly name?: string | undefined;
+}
+
+function enqueue(context: RecipeContext, sets: readonly ImageSet[], { name, ...wish }: Wish): JobView {
+  const names = sets.map((set) => (sets.length === 1 ? name : undefined) ?? set.name);
+  const outputs = freeOutputs(context, names);
+  const { memory, device, threads, embeddingCacheBytes } = context.settings.get();
+  const models = context.modelsForJobs?.();
+  const input: CreateJob = {
+    kind: 'create',
+    ...wish,
+    // It keeps the models that it was made for, whatever is set when its turn comes.
+    ...(models === undefined ? {} : { models }),
+    sets: sets.map((set, i): SetJob => ({
+      output: outputs[i] ?? '',
+      images: usedImages(set).map(({ file, weight }) => ({ file, weight })),
+      library: { name: names[i], setId: set.id },
+    })),
+    cache: { folder: join(context.dataFolder, 'cache', 'embeddings'), limit: embeddingCacheBytes },
+    memory,
+    device,
+    threads,
+  };
+  return context.queue.enqueue({ kind: 'create', title: names.join(', ').slice(0, MOST_TITLE), input });
+}
+
+function usedImages({ images }: ImageSet): ImageSet['images'] {
+  return images.filter(({ weight }) => weight > 0);
+}
+
+/** @throws I2lError NOT_IN_LIBRARY, NO_IMAGES */
+function usableSet({ sets }: Library, id: number): ImageSet {
+  const set = sets.get(id);
+  if (set.trashedAt !== null) {
+    throw new I2lError('NOT_IN_LIBRARY', `${set.name}: this image set is in the trash; restore it first.`, { set: id });
+  }
+  if (usedImages(set).length === 0) {
+    throw new I2lError('NO_IMAGES', `${set.name}: no image of this set has a weight above 0; add one, or raise one.`, { set: id });
+  }
+  return set;
+}
+
+async function optionOf(context: RecipeContext, target: TargetId, name: ExpertName): Promise<ExpertOption> {
+  const missing = await missingOf(modelsFor(target, [name]), context);
+  return {
+    name,
+    isReady: missing.length === 0,
+    missing: modelsById(missing).map(({ id, title, bytes }) => ({ id, title, ...(bytes === null ? {} : { bytes }) })),
+  };
+}
+
+/** Those of some models that jobs made now would not find. @throws I2lError what locate gives but MODEL_MISSING */
+async function missingOf(ids: readonly string[], { models, modelsForJobs }: RecipeContext): Promise<string[]> {
+  const folder = modelsForJobs?.();
+  if (folder !== undefined) return ids.filter((id) => missingBy(() => locateModel(folder, id)).length > 0);
+  const store = await models();
+  const located = await store.locate(ids).catch((error: unknown) => I2lError.from(error));
+  return missingBy(() => {
+    if (located instanceof I2lError) throw located;
+  });
+}
+
+/** The models that a search says are missing. @throws I2lError all else that it throws */
+function missingBy(search: () => unknown): string[] {
+  try {
+    search();
+    return [];
+  } catch (thrown) {
+    const { code, fields } = I2lError.from(thrown);
+    if (code !== 'MODEL_MISSING') throw thrown;
+    return [fields['models'] ?? fields['model']].flat().map(String);
+  }
+}
 
 async function whereTheyLie(
   { target, experts }: Pick<CreateJob, 'target' | 'experts'>,
