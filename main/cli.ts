@@ -56,6 +56,7 @@ const shown = (command: Command): Command =>
 const engine = (command: Command): Command =>
   shown(command)
     .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
+    .option('--vram <size>', 'memory of the device that a stage may take', parseBytes)
     .addOption(new Option('--device <name>', 'where to compute').choices([...DEVICE_CHOICES]).default('auto'))
     .option('--threads <n>', 'threads on the CPU; 0: one a core', parseThreads, 0);
 

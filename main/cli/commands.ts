@@ -26,6 +26,7 @@ export interface CommandContext {
 
 export interface EngineOptions {
   readonly memory: number;
+  readonly vram?: number | undefined;
   readonly device: string;
   readonly threads: number;
 }
@@ -249,8 +250,8 @@ function optionName(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-function engineOf({ memory, device, threads }: EngineOptions): EngineOptions {
-  return { memory, device, threads };
+function engineOf({ memory, vram, device, threads }: EngineOptions): EngineOptions {
+  return { memory, vram, device, threads };
 }
 
 /** @throws I2lError BAD_ARGUMENT for another ending: programs tell the format by it */

@@ -17,6 +17,8 @@ const path = z.string().min(1);
 export const engineOptions = {
   /** Bytes that the engine's process may reach. */
   memory: z.int().positive(),
+  /** Bytes that a stage may take of another device's own memory; absent: as it needs. */
+  vram: z.int().positive().optional(),
   device: z.enum(DEVICE_CHOICES),
   /** 0: as many as the machine has cores. */
   threads: z.int().min(0).max(256),

@@ -13,6 +13,8 @@ export interface PlanRequest {
   readonly budget: number;
   /** Bytes that it takes before any stage. */
   readonly baseline: number;
+  /** Bytes that a group may take of another device's own memory; absent on the CPU, and where nobody set a limit. */
+  readonly deviceBudget?: number | undefined;
   /** The stages' results hold all images at once (a LoRA's ranks lie side by side), so all go in one run. */
   readonly wholeBatch: boolean;
   /** The most lanes that may be taken: groups that run side by side, each on a thread of its own. */
@@ -107,29 +109,56 @@ function chooseImagesPerRun(request: PlanRequest): number {
   const { images, wholeBatch, budget } = request;
   const most = wholeBatch ? images : Math.min(images, MOST_IMAGES_PER_RUN);
   const least = wholeBatch ? images : 1;
+  const { deviceBudget = Infinity } = request;
   for (let count = most; count >= least; count--) {
-    if (largestStage(request, count).bytes <= budget) return count;
+    if (largestStage(request, count).bytes <= budget && largestOnDevice(request, count).bytes <= deviceBudget) return count;
   }
   const { bytes, stage } = largestStage(request, least);
-  throw memoryRefusal(request.network, stage, bytes, budget);
+  if (bytes > budget) throw memoryRefusal(request.network, stage, bytes, budget);
+  const onDevice = largestOnDevice(request, least);
+  throw memoryRefusal(request.network, onDevice.stage, onDevice.bytes, deviceBudget, '--vram');
 }
 
 /** @param bytes the smallest budget that works */
-export function memoryRefusal(network: string, stage: string, bytes: number, budget: number): I2lError {
+export function memoryRefusal(
+  network: string,
+  stage: string,
+  bytes: number,
+  budget: number,
+  option: '--memory' | '--vram' = '--memory',
+): I2lError {
   return new I2lError(
     'MEMORY_BUDGET',
-    `${network} needs ${megabytes(bytes)} for ${stage} and may take ${megabytes(budget)}; allow at least --memory ${megabytes(bytes)}.`,
-    { network, stage, smallest: bytes, budget },
+    `${network} needs ${megabytes(bytes)} for ${stage} and may take ${megabytes(budget)}; allow at least ${option} ${megabytes(bytes)}.`,
+    { network, stage, smallest: bytes, budget, option },
   );
 }
 
-function largestStage(request: PlanRequest, imagesPerRun: number): { bytes: number; stage: string } {
+interface Largest {
+  readonly bytes: number;
+  readonly stage: string;
+}
+
+function largestStage(request: PlanRequest, imagesPerRun: number): Largest {
+  return largestBy(request, (cost) => peakOf(request, [cost], { imagesPerRun, lanes: 1 }));
+}
+
+function largestOnDevice(request: PlanRequest, imagesPerRun: number): Largest {
+  return largestBy(request, (cost) => ownBytes([cost], imagesPerRun));
+}
+
+function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number): Largest {
   let largest = { bytes: 0, stage: '' };
-  for (const cost of request.costs) {
-    const bytes = peakOf(request, [cost], { imagesPerRun, lanes: 1 });
+  for (const cost of costs) {
+    const bytes = bytesOf(cost);
     if (bytes > largest.bytes) largest = { bytes, stage: cost.id };
   }
   return largest;
+}
+
+/** What a group takes where it runs: its weights, their cast copies and its activations. */
+function ownBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  return sumWeights(costs) + workBytes(costs, imagesPerRun);
 }
 
 /**
@@ -137,7 +166,7 @@ function largestStage(request: PlanRequest, imagesPerRun: number): { bytes: numb
  * it, and the state of all images. Each lane takes as much, and its last results wait to be taken.
  */
 function peakOf(request: PlanRequest, costs: readonly StageCost[], { imagesPerRun, lanes }: Manner): number {
-  const own = sumWeights(costs) + workBytes(costs, imagesPerRun);
+  const own = ownBytes(costs, imagesPerRun);
   const shared = request.baseline + stateBytes(request, costs);
   if (lanes === 1) return shared + own;
   return shared + lanes * (LANE_BYTES + own + resultBytes(costs, imagesPerRun));
@@ -167,7 +196,7 @@ function sumWeights(costs: readonly StageCost[]): number {
 }
 
 function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {
-  const { costs, budget } = request;
+  const { costs, budget, deviceBudget = Infinity } = request;
   const limit = manner.lanes === 1 ? JOINED_BYTES : JOINED_LANE_BYTES;
   const groups: StageGroup[] = [];
   const groupOf: number[] = [];
@@ -190,8 +219,8 @@ function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {
   return groups;
 
   function joinable(members: readonly StageCost[]): boolean {
-    const bytes = sumWeights(members) + workBytes(members, manner.imagesPerRun);
-    return bytes <= limit && peakOf(request, members, manner) <= budget;
+    const bytes = ownBytes(members, manner.imagesPerRun);
+    return bytes <= Math.min(limit, deviceBudget) && peakOf(request, members, manner) <= budget;
   }
 }
 

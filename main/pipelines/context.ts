@@ -55,6 +55,8 @@ export interface Work {
 export interface Allowance {
   /** Bytes. */
   readonly memory: number;
+  /** Bytes of the device's own memory; absent: as much as a stage takes. */
+  readonly vram?: number | undefined;
   /** The most groups of stages side by side, see offload/lanes.ts. */
   readonly lanes: number;
 }
@@ -62,16 +64,23 @@ export interface Allowance {
 /** More lanes than this read faster than memory gives. */
 const MOST_LANES = 8;
 
+/** What a job asks for. */
+export interface Budgets {
+  readonly memory: number;
+  readonly vram?: number | undefined;
+}
+
 /** Lanes are threads of the CPU; another device has one queue. @param threads 0: one a core */
-export function allowance(memory: number, { device, threads }: SessionOptions): Allowance {
-  return { memory, lanes: device === 'cpu' ? Math.min(threadsOf(threads), MOST_LANES) : 1 };
+export function allowance({ memory, vram }: Budgets, { device, threads }: SessionOptions): Allowance {
+  if (device !== 'cpu') return { memory, vram, lanes: 1 };
+  return { memory, lanes: Math.min(threadsOf(threads), MOST_LANES) };
 }
 
 /** @throws I2lError MEMORY_BUDGET */
-function planFor({ network, images }: Work, { memory, lanes }: Allowance): NetworkPlan {
+function planFor({ network, images }: Work, { memory, vram, lanes }: Allowance): NetworkPlan {
   const { name, costs, wholeBatch, held } = network;
   const baseline = ENGINE_BASELINE_BYTES + held.fixed + held.perImage * images;
-  return planNetwork({ network: name, costs, images, budget: memory, baseline, wholeBatch, lanes });
+  return planNetwork({ network: name, costs, images, budget: memory, deviceBudget: vram, baseline, wholeBatch, lanes });
 }
 
 /**
@@ -94,20 +103,20 @@ export function planAll(works: readonly Work[], allowed: Allowance): ReadonlyMap
 }
 
 /** The most images, up to `most`, that each of these networks can run over at once within the budget; at least 1. */
-export function imagesThatFit(networks: readonly PreparedNetwork[], most: number, memory: number): number {
-  if (canPlan(networks, most, memory)) return most;
+export function imagesThatFit(networks: readonly PreparedNetwork[], most: number, budgets: Budgets): number {
+  if (canPlan(networks, most, budgets)) return most;
   let [fits, tooMany] = [1, most];
   while (tooMany - fits > 1) {
     const images = Math.floor((fits + tooMany) / 2);
-    if (canPlan(networks, images, memory)) fits = images;
+    if (canPlan(networks, images, budgets)) fits = images;
     else tooMany = images;
   }
   return fits;
 }
 
-function canPlan(networks: readonly PreparedNetwork[], images: number, memory: number): boolean {
+function canPlan(networks: readonly PreparedNetwork[], images: number, { memory, vram }: Budgets): boolean {
   try {
-    planAll(networks.map((network) => ({ network, images })), { memory, lanes: 1 }); // prettier-ignore
+    planAll(networks.map((network) => ({ network, images })), { memory, vram, lanes: 1 }); // prettier-ignore
     return true;
   } catch (error) {
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;
@@ -140,10 +149,10 @@ export class NetworkRunner {
   readonly #reader: Reader;
   #hasBegun = false;
 
-  constructor(context: PipelineContext, session: SessionOptions, works: readonly Work[], memory: number) {
+  constructor(context: PipelineContext, session: SessionOptions, works: readonly Work[], budgets: Budgets) {
     this.#context = context;
     this.#session = session;
-    this.#allowed = allowance(memory, session);
+    this.#allowed = allowance(budgets, session);
     this.#plans = planAll(works, this.#allowed);
     this.#meter = new ProgressMeter([...this.#plans.values()]);
     // Last: a constructor that throws leaves nobody to close it.

@@ -3,7 +3,15 @@ import type { HostTensor } from '../contract/tensor.ts';
 import { decodeImage } from '../imaging/decode.ts';
 import { coverCrop, CROP_SIDE, LOW_CROP_SIDE } from '../imaging/preprocess.ts';
 import type { Chunk } from '../offload/group.ts';
-import { imagesThatFit, prepare, type NetworkRunner, type PipelineContext, type PreparedNetwork, type Work } from './context.ts';
+import {
+  imagesThatFit,
+  prepare,
+  type Budgets,
+  type NetworkRunner,
+  type PipelineContext,
+  type PreparedNetwork,
+  type Work,
+} from './context.ts';
 import type { EmbeddingStore } from './embedding-store.ts';
 import type { ImageSets, SetImage } from './image-sets.ts';
 import type { Crops, EncoderOutput, OpenEncoder } from './open-encoders.ts';
@@ -40,11 +48,11 @@ export function prepareEncoder(encoder: OpenEncoder, held: number): PreparedNetw
 const CROPS_BYTES = 3 * (CROP_SIDE ** 2 + LOW_CROP_SIDE ** 2);
 
 /** Passes over all images that an encoder has yet to see. */
-export function planPasses(missing: ReadonlyMap<OpenEncoder, readonly SetImage[]>, memory: number, held: number): EncodePass[] {
+export function planPasses(missing: ReadonlyMap<OpenEncoder, readonly SetImage[]>, budgets: Budgets, held: number): EncodePass[] {
   const images = [...new Map([...missing.values()].flat().map((image) => [image.sha256, image])).values()];
   if (images.length === 0) return [];
   const prepared = [...missing].filter(([, own]) => own.length > 0).map(([encoder, own]) => ({ encoder, own: new Set(own), network: prepareEncoder(encoder, held) })); // prettier-ignore
-  const perPass = imagesThatFit(prepared.map(({ network }) => network), images.length, memory); // prettier-ignore
+  const perPass = imagesThatFit(prepared.map(({ network }) => network), images.length, budgets); // prettier-ignore
   return Array.from({ length: Math.ceil(images.length / perPass) }, (_, i) => {
     const some = images.slice(i * perPass, (i + 1) * perPass);
     const works = prepared.map(({ encoder, own, network }) => ({

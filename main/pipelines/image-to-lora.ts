@@ -5,7 +5,15 @@ import { I2lError } from '../contract/errors.ts';
 import type { CreateJob, DecodeJob, EncodeJob, JobResult } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
 import type { Device } from '../contract/devices.ts';
-import { imagesThatFit, NetworkRunner, threadsOf, type PipelineContext, type PreparedNetwork, type Work } from './context.ts';
+import {
+  imagesThatFit,
+  NetworkRunner,
+  threadsOf,
+  type Budgets,
+  type PipelineContext,
+  type PreparedNetwork,
+  type Work,
+} from './context.ts';
 import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, SYNTHETIC_WARNING, type DecodeSet } from './decode-lora.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
@@ -36,10 +44,10 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   );
   const distinct = sets.distinctImages();
   const held = embeddingBytes(encoders, distinct.length);
-  const passes = planPasses(store.load(encoders, distinct), job.memory, held);
+  const passes = planPasses(store.load(encoders, distinct), budgetsOf(job), held);
   // With images to read, all that are refused are told together, after that.
   if (passes.length === 0) sets.settle();
-  const decodes = planDecodes(prepareDecoder(decoder, job.dtype, held), sets.sets, job.memory);
+  const decodes = planDecodes(prepareDecoder(decoder, job.dtype, held), sets.sets, budgetsOf(job));
   const runner = startRunner(context, job, device, [...passes.flatMap(worksOf), ...decodes.map(workOf)]);
   try {
     for (const pass of passes) await runPass(context, runner, pass, { sets, store });
@@ -66,9 +74,9 @@ interface DecodePass {
 /** More files than this are not written at once: each is open until the last module. */
 const MOST_FILES = 128;
 
-function planDecodes(network: PreparedNetwork, sets: readonly ImageSet[], memory: number): DecodePass[] {
+function planDecodes(network: PreparedNetwork, sets: readonly ImageSet[], budgets: Budgets): DecodePass[] {
   const total = sets.reduce((sum, { images }) => sum + images.length, 0);
-  const fits = imagesThatFit([network], decodedRows(total), memory);
+  const fits = imagesThatFit([network], decodedRows(total), budgets);
   const passes: ImageSet[][] = [];
   let images = Infinity;
   for (const set of sets) {
@@ -124,7 +132,7 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   const device = deviceOf(job);
   const store = new EmbeddingStore(device, undefined);
   const distinct = sets.distinctImages();
-  const passes = planPasses(store.load(encoders, distinct), job.memory, embeddingBytes(encoders, distinct.length));
+  const passes = planPasses(store.load(encoders, distinct), budgetsOf(job), embeddingBytes(encoders, distinct.length));
   if (passes.length === 0) sets.settle();
   const runner = startRunner(context, job, device, passes.flatMap(worksOf));
   try {
@@ -166,13 +174,18 @@ function deviceOf({ device }: CreateJob | EncodeJob | DecodeJob): Device {
   return device === 'auto' ? 'cpu' : device;
 }
 
+/** A limit of the device's memory means nothing on the CPU. */
+function budgetsOf(job: CreateJob | EncodeJob | DecodeJob): Budgets {
+  return { memory: job.memory, vram: deviceOf(job) === 'cpu' ? undefined : job.vram };
+}
+
 function startRunner(
   context: PipelineContext,
   job: CreateJob | EncodeJob | DecodeJob,
   device: Device,
   works: readonly Work[],
 ): NetworkRunner {
-  return new NetworkRunner(context, { device, threads: threadsOf(job.threads) }, works, job.memory);
+  return new NetworkRunner(context, { device, threads: threadsOf(job.threads) }, works, budgetsOf(job));
 }
 
 function provenanceOf(

@@ -51,7 +51,7 @@ function planParts({ memory, dtype, images }: PlanJob, { encoders, decoder }: Op
     { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
   const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));
-  const plans = planAll(works, allowance(memory, { device: 'cpu', threads }));
+  const plans = planAll(works, allowance({ memory }, { device: 'cpu', threads }));
   return parts.map((part) => ({ ...part, plan: plans.get(part.prepared) as NetworkPlan }));
 }
 

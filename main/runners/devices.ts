@@ -175,25 +175,42 @@ function driverTexts(): string[] {
   return [first, icd ?? ''].filter((text) => text !== '');
 }
 
+/** A device whose memory ran out may have this much. */
+const SMALL_VRAM = 2 ** 30;
+
 /** Errors after which a job is worth a try on the CPU. */
 const OF_DEVICE: ReadonlySet<string> = new Set(['SESSION_FAILED', 'ENGINE_CRASHED', 'NOT_FINITE']);
 
 /**
- * Starts jobs on the device that they ask for, if it can be trusted. One that fails on a device goes on on the CPU,
- * with a note; what it has encoded is in the cache.
+ * Starts jobs on the device that they ask for, if it can be trusted. One that fails on a device goes on there with a
+ * smaller plan, then on the CPU, with a note; what it has encoded is in the cache.
  */
 export function onDevice(devices: Devices, start: StartEngine): StartEngine {
   return async (job, run) => {
     if (job.device === 'cpu' || job.kind === 'check-device') return start(job, run);
     if (!COMPUTES.has(job.kind)) return start({ ...job, device: 'cpu' }, run);
     const device = await devices.choose(job.device, job.threads, { emit: run.onEvent, signal: run.signal });
+    const failed = (error: unknown): I2lError => {
+      const known = I2lError.from(error);
+      if (device === 'cpu' || !OF_DEVICE.has(known.code) || run.signal?.aborted) throw error;
+      return known;
+    };
+    const note = (message: string): void => run.onEvent({ type: 'note', message });
     try {
       return await start({ ...job, device }, run);
     } catch (error) {
-      const known = I2lError.from(error);
-      if (device === 'cpu' || !OF_DEVICE.has(known.code) || run.signal?.aborted) throw error;
-      await devices.distrust(device, `it let a job down: ${known.message}`);
-      run.onEvent({ type: 'note', message: `The device ${device} failed (${known.message}); the job goes on on the CPU.` });
+      const { message } = failed(error);
+      if ((job.vram ?? Infinity) > SMALL_VRAM) {
+        note(`The device ${device} failed (${message}); the job goes on there with stages of at most ${SMALL_VRAM / 2 ** 20} MiB.`);
+        try {
+          return await start({ ...job, device, vram: SMALL_VRAM }, run);
+        } catch (again) {
+          // Where no stage is as small, the CPU is left.
+          if (I2lError.from(again).code !== 'MEMORY_BUDGET') failed(again);
+        }
+      }
+      await devices.distrust(device, `it let a job down: ${message}`);
+      note(`The device ${device} failed (${message}); the job goes on on the CPU.`);
       return start({ ...job, device: 'cpu' }, run);
     }
   };

@@ -22,7 +22,7 @@ function setUp(webgpu: DeviceOutcome | I2lError, work: (job: Job) => JobResult |
   const started: string[] = [];
   let time = 1e12;
   const start: StartEngine = (job) => {
-    started.push(`${job.kind} ${job.device}`);
+    started.push(`${job.kind} ${job.device}${job.vram === undefined ? '' : ` ${job.vram / 2 ** 20} MiB`}`);
     const absent: DeviceOutcome = { state: 'absent' };
     const check = job.device === 'webgpu' ? webgpu : absent;
     const answer = job.kind === 'check-device' ? (check instanceof I2lError ? check : { ...DONE, check }) : work(job);
@@ -126,8 +126,11 @@ describe('a device that fails in the middle of a job', () => {
   ])('gives way to the CPU with a note, and is not taken again by itself: $code', async (error) => {
     const { run, started, notes, open } = setUp(passed(0.1), ({ device }) => (device === 'webgpu' ? error : DONE));
     expect(await run(job('auto'))).toEqual(DONE);
-    expect(started.slice(-2)).toEqual(['decode webgpu', 'decode cpu']);
-    expect(notes()).toEqual([`The device webgpu failed (${error.message}); the job goes on on the CPU.`]);
+    expect(started.slice(-3)).toEqual(['decode webgpu', 'decode webgpu 1024 MiB', 'decode cpu']);
+    expect(notes()).toEqual([
+      `The device webgpu failed (${error.message}); the job goes on there with stages of at most 1024 MiB.`,
+      `The device webgpu failed (${error.message}); the job goes on on the CPU.`,
+    ]);
     await run(job('auto'));
     expect(started.at(-1)).toBe('decode cpu');
     expect(
@@ -135,6 +138,27 @@ describe('a device that fails in the middle of a job', () => {
         .list()
         .find(({ device }) => device === 'webgpu')?.outcome,
     ).toMatchObject({ state: 'failed' });
+  });
+
+  test('one whose memory ran out goes on there with smaller stages, and stays trusted', async () => {
+    const full = new I2lError('SESSION_FAILED', 'out of memory');
+    const { run, started, open } = setUp(passed(0.1), ({ device, vram }) =>
+      device === 'webgpu' && vram === undefined ? full : DONE,
+    );
+    await run(job('auto'));
+    expect(started.at(-1)).toBe('decode webgpu 1024 MiB');
+    expect(
+      open()
+        .list()
+        .find(({ isAuto }) => isAuto)?.device,
+    ).toBe('webgpu');
+  });
+
+  test('where no stage is as small, the CPU is left', async () => {
+    const errors = [new I2lError('SESSION_FAILED', 'out of memory'), new I2lError('MEMORY_BUDGET', 'needs 2048MiB')];
+    const { run, started } = setUp(passed(0.1), ({ device }) => (device === 'webgpu' ? errors.shift()! : DONE));
+    await run({ ...job('auto'), vram: 2 ** 31 });
+    expect(started.slice(-3)).toEqual(['decode webgpu 2048 MiB', 'decode webgpu 1024 MiB', 'decode cpu 2048 MiB']);
   });
 
   test('what is not the device’s fault is the job’s error', async () => {

@@ -173,6 +173,34 @@ describe('any plan', () => {
     }));
 });
 
+test('a device’s own memory is kept, with weights, casts and activations of each group; a refusal names the smallest', () => {
+  const onDevice = (costs: readonly StageCost[], count: number): number =>
+    Math.max(...costs.map((cost) => alone({ ...EMPTY, costs }, { ...cost, stateBytes: 0 }, count)));
+  const EMPTY: PlanRequest = { network: 'net', costs: [], images: 1, budget: 2 ** 50, baseline: 0, wholeBatch: false, lanes: 1 };
+  let refused = 0;
+  fc.assert(
+    fc.property(request, fc.nat(500 * MIB), (asked, deviceBudget) => {
+      const given = { ...asked, budget: 2 ** 50, deviceBudget };
+      const least = onDevice(given.costs, given.wholeBatch ? given.images : 1);
+      if (least > deviceBudget) {
+        refused++;
+        const { message, fields } = thrownBy(() => planNetwork(given));
+        expect([fields['smallest'], fields['option']]).toEqual([least, '--vram']);
+        expect(message).toContain('--vram');
+        expect(planNetwork({ ...given, deviceBudget: least }).weightBytes).toBe(weightBytes(given.costs));
+        return;
+      }
+      const plan = planNetwork(given);
+      for (const { first, count } of plan.groups) {
+        expect(onDevice(given.costs.slice(first, first + count), plan.imagesPerRun)).toBeLessThanOrEqual(deviceBudget);
+        if (count > 1) expect(weightBytes(given.costs.slice(first, first + count))).toBeLessThanOrEqual(deviceBudget);
+      }
+    }),
+    RUNS,
+  );
+  expect(refused).toBeGreaterThan(RUNS.numRuns / 20);
+});
+
 test('a refused budget names the smallest that works, to the byte and in whole MiB', () => {
   let refused = 0;
   const property = fc.property(request, (asked) => {
