@@ -9,7 +9,7 @@ import { benchRank } from './rank.ts';
  * Benchmarks: each figure is a ratio against a limit or a reference measured in the same run, with the
  * machine named. Run by hand, see USAGE.
  */
-const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--folder DIR] [--keep]
+const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--repeats 3] [--warm] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
        npm run bench -- library [--import 1000] [--folder DIR]`;
@@ -21,6 +21,8 @@ const { positionals, values } = parseArgs({
     images: { type: 'string', default: '1,5' },
     import: { type: 'string', default: '1000' },
     repeats: { type: 'string', default: '3' },
+    warm: { type: 'boolean', default: false },
+    reference: { type: 'string' },
     memory: { type: 'string', default: '4GiB' },
     folder: { type: 'string' },
     keep: { type: 'boolean', default: false },
@@ -34,7 +36,8 @@ console.log(
 const { folder, keep, memory } = values;
 const imageCounts = values.images.split(',').map(Number);
 if (positionals[0] === 'full' && (values.only === undefined || values.only === 'style')) {
-  await benchFull({ styleOnly: values.only === 'style', imageCounts, folder, keep });
+  const [repeats, cold] = [Number(values.repeats), !values.warm];
+  await benchFull({ styleOnly: values.only === 'style', imageCounts, repeats, cold, reference: values.reference, folder, keep });
 } else if (positionals[0] === 'experts') {
   await benchExperts({ imageCounts, memory, folder, keep });
 } else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {

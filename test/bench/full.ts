@@ -1,15 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readSync,
-  rmSync,
-  statfsSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dinov3 } from '../../main/networks/dinov3.ts';
@@ -17,38 +6,35 @@ import { i2l } from '../../main/networks/i2l.ts';
 import { layoutOf, type Network } from '../../main/networks/network.ts';
 import { siglip2 } from '../../main/networks/siglip2.ts';
 import { catalogueEntry } from '../../main/weights/catalogue.ts';
-import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
-import { float32Bytes } from '../../main/weights/values.ts';
-import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
+import { writeSynthetic } from '../../main/weights/synthetic.ts';
+import { benchDecode, type DecodeOptions } from './decode.ts';
 import { bestGemm } from './gemm.ts';
-import { judge, measured, megabytes } from './measure.ts';
+import { judge, measured } from './measure.ts';
 import { photographs } from './photographs.ts';
 
 /**
  * The whole job at the published sizes, with synthetic weights: what they say nothing about is the
  * quality of a LoRA; what they cost is the same.
  */
-export interface FullOptions {
+export interface FullOptions extends DecodeOptions {
   readonly styleOnly: boolean;
-  readonly imageCounts: readonly number[];
   readonly folder: string | undefined;
   readonly keep: boolean;
 }
 
 const STYLE = 'qwen-image-i2l-style';
 const ENCODERS = ['siglip2-g384', 'dinov3-7b'];
-const EMBEDDING_WIDTH = 1536 + 4096;
 
 /** The design's bars that this benchmark can judge. */
-const BARS = { bytesRead: 1.02, decodeWarm: 4, decodeCold: 1.5, peakBytes: 1.5 * 2 ** 30, gemmShare: 0.8 } as const;
+const BARS = { bytesRead: 1.02, peakBytes: 1.5 * 2 ** 30, gemmShare: 0.8 } as const;
 
-export async function benchFull({ styleOnly, imageCounts, folder, keep }: FullOptions): Promise<void> {
+export async function benchFull({ styleOnly, folder, keep, ...options }: FullOptions): Promise<void> {
   const ids = styleOnly ? [STYLE] : [...ENCODERS, STYLE];
   const models = folder ?? mkdtempSync(join(tmpdir(), 'i2l-bench-'));
   try {
     makeModels(models, ids);
-    await benchDecode(models, imageCounts);
-    if (!styleOnly) await benchCreate(models, imageCounts);
+    await benchDecode(models, modelPath(models, STYLE), options);
+    if (!styleOnly) await benchCreate(models, options.imageCounts);
   } finally {
     if (!keep) rmSync(models, { recursive: true, force: true });
     else console.log(`kept: ${models}`);
@@ -73,34 +59,6 @@ function makeModels(models: string, ids: readonly string[]): void {
 
 function modelPath(models: string, id: string): string {
   return join(models, id, 'model.safetensors');
-}
-
-async function benchDecode(models: string, imageCounts: readonly number[]): Promise<void> {
-  const expert = modelPath(models, STYLE);
-  for (const images of imageCounts) {
-    const command = ['decode', randomEmbeddings(models, images), '--expert', expert, '-o', join(models, 'out.safetensors')];
-    for (const cold of [false, true]) {
-      if (cold && !dropCaches()) {
-        console.log('decode cold: not run (the system lets only root empty its file cache)');
-        continue;
-      }
-      if (!cold) readThrough(expert); // Warm means that it is in memory already.
-      const read = readThrough(expert);
-      if (cold) dropCaches();
-      const { result, peak, wall } = await measured(command);
-      console.log(
-        `decode Style, ${images} image${images === 1 ? '' : 's'}, ${cold ? 'cold' : 'warm'}: ${wall.toFixed(2)} s with the process's start, ${result.seconds.toFixed(2)} s in the engine; plain read of the file ${read.toFixed(2)} s`,
-      );
-      judge('  time / plain read', wall / read, cold ? BARS.decodeCold : BARS.decodeWarm, 'at most');
-      judge(
-        '  weight bytes / bytes of the checkpoint',
-        result.weightBytes / (catalogueEntry(STYLE).bytes ?? 1),
-        BARS.bytesRead,
-        'at most',
-      );
-      console.log(`  peak memory of all processes ${megabytes(peak)}`);
-    }
-  }
 }
 
 async function benchCreate(models: string, imageCounts: readonly number[]): Promise<void> {
@@ -129,43 +87,5 @@ async function benchCreate(models: string, imageCounts: readonly number[]): Prom
     const checkpoint = [...ENCODERS, STYLE].reduce((sum, id) => sum + (catalogueEntry(id).bytes ?? 0), 0);
     judge('  weight bytes / bytes of the checkpoints', result.weightBytes / checkpoint, BARS.bytesRead, 'at most');
     judge('  peak memory of all processes / 1.5 GiB', peak / BARS.peakBytes, 1, 'at most');
-  }
-}
-
-function randomEmbeddings(folder: string, images: number): string {
-  const path = join(folder, `embeddings-${images}.safetensors`);
-  const next = mulberry32(images);
-  const row = (name: string, width: number) => ({
-    name,
-    dtype: 'F32' as const,
-    shape: [width],
-    bytes: float32Bytes(Float32Array.from({ length: width }, () => 2 * next() - 1)),
-  });
-  const rows = Array.from({ length: images }, (_, i) => [
-    row(`image.${i}.siglip2`, 1536),
-    row(`image.${i}.dinov3`, EMBEDDING_WIDTH - 1536),
-  ]);
-  writeSafetensors(path, rows.flat());
-  return path;
-}
-
-/** Seconds to read a file from start to end, as fast as one thread can. */
-function readThrough(path: string): number {
-  const started = performance.now();
-  const buffer = Buffer.allocUnsafe(8 << 20);
-  const fd = openSync(path, 'r');
-  const size = statSync(path).size;
-  for (let at = 0; at < size;) at += readSync(fd, buffer, 0, buffer.length, at);
-  closeSync(fd);
-  return (performance.now() - started) / 1000;
-}
-
-/** @returns whether the system let us */
-function dropCaches(): boolean {
-  try {
-    writeFileSync('/proc/sys/vm/drop_caches', '3');
-    return true;
-  } catch {
-    return false;
   }
 }

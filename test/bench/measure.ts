@@ -2,14 +2,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { JobResult } from '../../main/contract/job.ts';
-import { watchMemory } from './memory-watch.ts';
+import { watchProcesses, type Usage } from './process-watch.ts';
 
 const command = fileURLToPath(new URL('../../build/i2l.mjs', import.meta.url));
 
-export interface Measured {
+/** What was used is of the command's process and all below it. */
+export interface Measured extends Usage {
   readonly result: JobResult;
-  /** Bytes, of the command's process and all below it. */
-  readonly peak: number;
   /** Seconds, from the command's start to its end. */
   readonly wall: number;
 }
@@ -18,15 +17,15 @@ export interface Measured {
 export async function measured(args: readonly string[]): Promise<Measured> {
   const started = performance.now();
   const child = spawn(process.execPath, [command, ...args, '--device', 'cpu', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const watch = watchMemory(child.pid ?? 0);
+  const watch = watchProcesses(child.pid ?? 0);
   let out = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
   const [code] = (await once(child, 'close')) as [number];
   const wall = (performance.now() - started) / 1000;
-  const peak = watch.stop();
+  const usage = watch.stop();
   const last = out.trim().split('\n').at(-1) ?? '';
   if (code !== 0) throw new Error(last);
-  return { result: JSON.parse(last) as JobResult, peak, wall };
+  return { result: JSON.parse(last) as JobResult, wall, ...usage };
 }
 
 export function judge(what: string, value: number, bar: number, sense: 'at most' | 'at least'): void {
