@@ -9,6 +9,8 @@ export interface EngineRun {
   readonly signal?: AbortSignal;
   /** For tests that kill it. */
   readonly onStart?: (pid: number) => void;
+  /** An engine that says nothing for so long hangs, in a device's driver say, and is killed. Without it there is no limit. */
+  readonly silenceMs?: number | undefined;
 }
 
 /** How an engine's process ended. */
@@ -55,24 +57,58 @@ const ENGINE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: Stri
  */
 export async function runInEngine(
   job: Job,
-  { onEvent, signal, onStart }: EngineRun,
+  { onEvent, signal, onStart, silenceMs }: EngineRun,
   start: StartEngineProcess = forkEngine,
 ): Promise<JobResult> {
   let cancel: () => void = () => undefined;
+  const silence = new Silence(silenceMs);
   try {
     return await new Promise<JobResult>((resolve, reject) => {
-      const listener = { onEvent, onStart, resolve, reject, isAborted: () => signal?.aborted === true };
+      const listener = { onEvent, onStart, resolve, reject, silence, isAborted: () => signal?.aborted === true };
       const engine = start(
         { ...ENGINE_ENVIRONMENT, ...process.env, ...NO_TELEMETRY },
         listenerOf(job, listener, () => engine),
       );
+      silence.begin(() => engine.kill());
       cancel = () => engine.send({ type: 'cancel' });
       signal?.addEventListener('abort', cancel, { once: true });
       engine.send({ type: 'run', job });
       if (signal?.aborted) cancel();
     });
   } finally {
+    silence.end();
     signal?.removeEventListener('abort', cancel);
+  }
+}
+
+/** Waits for a word; what was begun is done when none comes in time. */
+class Silence {
+  readonly #limit: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  isTooLong = false;
+
+  constructor(limit: number | undefined) {
+    this.#limit = limit;
+  }
+
+  begin(onTooLong: () => void): void {
+    if (this.#limit === undefined) return;
+    this.#timer = setTimeout(() => {
+      this.isTooLong = true;
+      onTooLong();
+    }, this.#limit);
+  }
+
+  word(): void {
+    this.#timer?.refresh();
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  get seconds(): number {
+    return (this.#limit ?? 0) / 1000;
   }
 }
 
@@ -81,18 +117,20 @@ interface Answer {
   readonly onStart: EngineRun['onStart'] | undefined;
   readonly resolve: (result: JobResult) => void;
   readonly reject: (error: I2lError) => void;
+  readonly silence: Silence;
   readonly isAborted: () => boolean;
 }
 
 function listenerOf(
   job: Job,
-  { onEvent, onStart, resolve, reject, isAborted }: Answer,
+  { onEvent, onStart, resolve, reject, silence, isAborted }: Answer,
   engine: () => EngineProcess,
 ): EngineListener {
   let answered = false;
   return {
     onStart: (pid) => onStart?.(pid),
     onMessage: (message) => {
+      silence.word();
       const event = eventSchema.safeParse(message);
       if (!event.success) {
         engine().kill();
@@ -109,9 +147,14 @@ function listenerOf(
       if (answered) return;
       const { pid } = engine();
       if (pid !== undefined) for (const output of outputsOf(job)) removeStaleParts(output, pid);
-      reject(endError(end, isAborted()));
+      reject(silence.isTooLong ? hangError(silence) : endError(end, isAborted()));
     },
   };
+}
+
+function hangError({ seconds }: Silence): I2lError {
+  const message = `The engine was ended: nothing was heard of it for ${seconds} s; nothing was written.`;
+  return new I2lError('ENGINE_CRASHED', message, { silentSeconds: seconds });
 }
 
 function endError({ code, signal, stderr, notStarted }: EngineEnd, aborted: boolean): I2lError {

@@ -120,7 +120,7 @@ export class Devices {
     if (!isPossible(device)) return { state: 'absent' };
     const job = { kind: 'check-device' as const, device, threads, memory: TEST_MEMORY };
     try {
-      const { check } = await this.#start(job, { onEvent: () => undefined, ...(signal ? { signal } : {}) });
+      const { check } = await this.#start(job, { onEvent: () => undefined, silenceMs: SILENCE_MS, ...(signal ? { signal } : {}) });
       return check ?? { state: 'failed', why: 'its test said nothing' };
     } catch (error) {
       const known = I2lError.from(error);
@@ -175,6 +175,9 @@ function driverTexts(): string[] {
   return [first, icd ?? ''].filter((text) => text !== '');
 }
 
+/** The longest that a stage or a test may take on a device: there, a driver may hang for good. */
+const SILENCE_MS = 5 * 60_000;
+
 /** A device whose memory ran out may have this much. */
 const SMALL_VRAM = 2 ** 30;
 
@@ -190,6 +193,7 @@ export function onDevice(devices: Devices, start: StartEngine): StartEngine {
     if (job.device === 'cpu' || job.kind === 'check-device') return start(job, run);
     if (!COMPUTES.has(job.kind)) return start({ ...job, device: 'cpu' }, run);
     const device = await devices.choose(job.device, job.threads, { emit: run.onEvent, signal: run.signal });
+    const watched = device === 'cpu' ? run : { ...run, silenceMs: SILENCE_MS };
     const failed = (error: unknown): I2lError => {
       const known = I2lError.from(error);
       if (device === 'cpu' || !OF_DEVICE.has(known.code) || run.signal?.aborted) throw error;
@@ -197,13 +201,13 @@ export function onDevice(devices: Devices, start: StartEngine): StartEngine {
     };
     const note = (message: string): void => run.onEvent({ type: 'note', message });
     try {
-      return await start({ ...job, device }, run);
+      return await start({ ...job, device }, watched);
     } catch (error) {
       const { message } = failed(error);
       if ((job.vram ?? Infinity) > SMALL_VRAM) {
         note(`The device ${device} failed (${message}); the job goes on there with stages of at most ${SMALL_VRAM / 2 ** 20} MiB.`);
         try {
-          return await start({ ...job, device, vram: SMALL_VRAM }, run);
+          return await start({ ...job, device, vram: SMALL_VRAM }, watched);
         } catch (again) {
           // Where no stage is as small, the CPU is left.
           if (I2lError.from(again).code !== 'MEMORY_BUDGET') failed(again);
