@@ -117,6 +117,8 @@ export const modelViewSchema = z.object({
   /** By this app, so that it may be removed. */
   isDownloaded: z.boolean(),
   partialBytes: z.number(),
+  /** Still to be downloaded; 0 where nobody knows. */
+  missingBytes: z.number(),
 });
 export type ModelView = z.infer<typeof modelViewSchema>;
 

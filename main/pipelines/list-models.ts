@@ -42,6 +42,7 @@ async function viewOf(
     state: here ? 'here' : partialBytes > 0 ? 'partial' : 'missing',
     isDownloaded: here !== undefined && records.some(({ path }) => here.files.includes(path)),
     partialBytes,
+    missingBytes: here ? 0 : Math.max(0, (entry.bytes ?? 0) - partialBytes),
     ...(entry.bytes === null ? {} : { bytes: entry.bytes }),
     ...(here ? { found: here } : {}),
   };

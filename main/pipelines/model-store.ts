@@ -25,7 +25,7 @@ import { prepareRepair, verifyFound, verifyRecord } from '../weights/hub/verify.
 import { locateModel, missingHere } from '../weights/locate.ts';
 import { findModels, type FindOptions, type ModelFolders } from './find-models.ts';
 import { listModels } from './list-models.ts';
-import { expertViews, missingBytes, unusedModels } from './models-overview.ts';
+import { expertViews, unusedModels } from './models-overview.ts';
 
 export interface ModelStoreOptions {
   readonly dataFolder: string;
@@ -103,7 +103,7 @@ export class ModelStore {
       hubs: await Promise.all(HUB_NAMES.map((hub) => this.#access(hub))),
       modelsFolder,
       freeBytes: (await freeSpace(modelsFolder)) ?? null,
-      missingBytes: models.reduce((sum, model) => sum + missingBytes(model), 0),
+      missingBytes: models.reduce((sum, model) => sum + model.missingBytes, 0),
     };
   }
 

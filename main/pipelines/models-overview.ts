@@ -3,11 +3,6 @@ import { EXPERT_NEEDS } from '../weights/catalogue.ts';
 
 /** What the models on this machine mean for the user: which experts are ready, what is still to come. */
 
-/** Bytes of a model that have to be downloaded yet; 0 where its size is not known. */
-export function missingBytes({ state, bytes = 0, partialBytes }: ModelView): number {
-  return state === 'here' ? 0 : Math.max(0, bytes - partialBytes);
-}
-
 export function expertViews(models: readonly ModelView[]): ExpertView[] {
   return EXPERT_NEEDS.map(({ target, expert, needs }) => {
     const own = models.filter(({ id }) => needs.includes(id));
@@ -18,7 +13,7 @@ export function expertViews(models: readonly ModelView[]): ExpertView[] {
       models: [...needs],
       state: here === needs.length ? 'ready' : own.every(({ state }) => state === 'missing') ? 'missing' : 'incomplete',
       bytes: own.reduce((sum, { found, bytes = 0 }) => sum + (found?.bytes ?? bytes), 0),
-      missingBytes: own.reduce((sum, model) => sum + missingBytes(model), 0),
+      missingBytes: own.reduce((sum, model) => sum + model.missingBytes, 0),
     };
   });
 }

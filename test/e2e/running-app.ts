@@ -35,12 +35,12 @@ export async function makeHome(): Promise<string> {
   return home;
 }
 
-/** Starts the server over a data folder; may be done again after stop(), or after it was killed. */
-export async function startApp(home: string): Promise<RunningApp> {
+/** Starts the server over a data folder; may be done again after stop(), or after it was killed. @param env over the test's own */
+export async function startApp(home: string, env: NodeJS.ProcessEnv = {}): Promise<RunningApp> {
   if (!existsSync(join(root, 'out/renderer/index.html'))) throw new Error('The interface is not built: npm run build comes first.');
   const child = spawn(process.execPath, ['main/cli.ts', 'serve', '--token', TOKEN, '--json'], {
     cwd: root,
-    env: { ...process.env, I2L_HOME: home },
+    env: { ...process.env, ...env, I2L_HOME: home },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [link] = await linksOf(child);

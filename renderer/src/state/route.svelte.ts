@@ -1,6 +1,6 @@
 /** Which screen is shown, and what of it: kept in the address's fragment, so that Back and reload work. */
 
-export const SCREENS = ['create', 'library', 'queue', 'settings'] as const;
+export const SCREENS = ['create', 'library', 'queue', 'models', 'settings'] as const;
 export type Screen = (typeof SCREENS)[number];
 
 export interface Route {

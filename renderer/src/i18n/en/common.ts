@@ -1,7 +1,7 @@
 export const plural = (count: number, one: string, many: string): string => (count === 1 ? one : many);
 
 export const common = {
-  screens: { create: 'Create', library: 'Library', queue: 'Queue', settings: 'Settings' },
+  screens: { create: 'Create', library: 'Library', queue: 'Queue', models: 'Models', settings: 'Settings' },
   screensLabel: 'Screens',
   skip: 'Skip to content',
   cancel: 'Cancel',

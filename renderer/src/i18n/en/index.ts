@@ -2,10 +2,11 @@ import { common } from './common.ts';
 import { create } from './create.ts';
 import { errors } from './errors.ts';
 import { library } from './library.ts';
+import { models } from './models.ts';
 import { queue } from './queue.ts';
 import { settings } from './settings.ts';
 
-export const en = { common, create, errors, library, queue, settings };
+export const en = { common, create, errors, library, models, queue, settings };
 
 /** The same keys, whatever the words. */
 type Words<Of> = {

@@ -1,7 +1,7 @@
 import type { Dictionary } from '../en/index.ts';
 
 export const common: Dictionary['common'] = {
-  screens: { create: '创建', library: 'LoRA 库', queue: '队列', settings: '设置' },
+  screens: { create: '创建', library: 'LoRA 库', queue: '队列', models: '模型', settings: '设置' },
   screensLabel: '页面',
   skip: '跳到内容',
   cancel: '取消',

@@ -3,7 +3,8 @@ import { common } from './common.ts';
 import { create } from './create.ts';
 import { errors } from './errors.ts';
 import { library } from './library.ts';
+import { models } from './models.ts';
 import { queue } from './queue.ts';
 import { settings } from './settings.ts';
 
-export const zh: Dictionary = { common, create, errors, library, queue, settings };
+export const zh: Dictionary = { common, create, errors, library, models, queue, settings };
