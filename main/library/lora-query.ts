@@ -48,7 +48,7 @@ function conditionsOf(query: LoraQuery): Condition[] {
   return [
     { sql: `trashed_at IS ${trashed ? 'NOT NULL' : 'NULL'}`, bindings: {} },
     ...compare('target = :target', 'target', query.target),
-    ...compare('id IN (SELECT lora_id FROM lora_experts WHERE expert = :expert)', 'expert', query.expert),
+    ...compare(OF_EXPERT, 'expert', query.expert),
     ...compare('rank_max >= :rankFrom', 'rankFrom', query.rankFrom),
     ...compare('rank_max <= :rankTo', 'rankTo', query.rankTo),
     ...compare('added_at >= :addedFrom', 'addedFrom', query.addedFrom),
@@ -61,6 +61,9 @@ function conditionsOf(query: LoraQuery): Condition[] {
     ...[...new Set(tagsAll.map(fold))].map((tag, i) => ({ sql: `id IN (${TAGGED} (:tag${i}))`, bindings: { [`tag${i}`]: tag } })),
   ];
 }
+
+/** By its name, or the id of a model that ends in it: 'style' finds 'qwen-image-i2l-style'. */
+const OF_EXPERT = `id IN (SELECT lora_id FROM lora_experts WHERE expert = :expert OR substr(expert, -length(:expert) - 1) = '-' || :expert)`;
 
 const TAGGED = 'SELECT lora_id FROM lora_tags WHERE folded IN';
 

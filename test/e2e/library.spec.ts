@@ -181,6 +181,8 @@ test('two are merged and compared', async ({ studio }) => {
   await studio.getByRole('button', { name: 'Compare' }).click();
   await expect(studio.getByRole('cell', { name: /transformer_blocks\.\d+/ }).first()).toBeVisible({ timeout: 30_000 });
   await studio.keyboard.press('Escape');
+  await expect(studio.getByRole('dialog')).toHaveCount(0);
+  await expect(studio.getByText('2 selected'), 'Escape closed the dialog alone').toBeVisible();
 });
 
 test('everything by keyboard: move, open, select, close', async ({ studio }) => {

@@ -258,7 +258,7 @@ describe('queries', () => {
         const expert = pick(['style', 'coarse'], 1);
         const own: LoraFacts = {
           ...{ ...facts, file, target: pick(['qwen-image', 'z-image', 'unknown'], 1), rank: { min: 1, max: 1 + (i % 7) } },
-          metadata: { 'i2l.experts': JSON.stringify([{ id: expert, fingerprint: '', strength: 1 }]) },
+          metadata: { 'i2l.experts': JSON.stringify([{ id: i % 3 === 0 ? `qwen-image-i2l-${expert}` : expert, fingerprint: '', strength: 1 }]) }, // prettier-ignore
         };
         const words = [pick(WORDS, 1), pick(WORDS, 3)];
         const tags = ['red', 'blue', 'Green'].filter((_, k) => (i >> k) & 1);
