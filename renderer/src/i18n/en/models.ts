@@ -13,6 +13,19 @@ export const models = {
   free: (bytes: string): string => `${bytes} free in`,
   freeUnknown: 'Downloads go to',
   tooLittle: 'There is not enough free space for everything.',
+  /** Between the parts of a list. */
+  comma: ', ',
+  /** By catalogue id. */
+  names: {
+    'siglip2-g384': 'SigLIP2-G384 image encoder',
+    'dinov3-7b': 'DINOv3-7B image encoder',
+    'qwen2.5-vl-7b': 'Qwen2.5-VL-7B encoder',
+    'qwen-image-i2l-style': 'Qwen-Image Style expert',
+    'qwen-image-i2l-coarse': 'Qwen-Image Coarse expert',
+    'qwen-image-i2l-fine': 'Qwen-Image Fine expert',
+    'z-image-i2l-style': 'Z-Image Style expert',
+    'qwen-image-i2l-bias': 'Qwen-Image Bias LoRA',
+  },
   experts: 'Experts',
   models: 'Model files',
   targets: { 'qwen-image': 'Qwen-Image', 'z-image': 'Z-Image' },
@@ -77,6 +90,7 @@ export const models = {
   pullTo: 'Saved in',
   pullSpace: (bytes: string): string => `Only ${bytes} are free there. The download will stop for lack of space.`,
   pullFrom: (hub: string): string => `From ${hub}. The app connects when you start the download, not before.`,
+  pullAuto: 'From the hub that answers quickest. The app connects when you start the download, not before.',
   licence: 'Licence',
   licenceText: (title: string): string => `${title} has to be read and accepted before the download.`,
   licenceRead: 'Read the licence',

@@ -70,3 +70,9 @@ export function expertName(name: string, words: Dictionary['models']): string {
   const experts: Readonly<Record<string, string>> = words.expertNames;
   return `${targets[target] ?? target} ${experts[expert] ?? expert}`;
 }
+
+/** What a published model is called. */
+export function modelName({ id, title }: Pick<ModelView, 'id' | 'title'>, words: Dictionary['models']): string {
+  const names: Readonly<Record<string, string>> = words.names;
+  return names[id] ?? title;
+}
