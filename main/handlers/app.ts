@@ -2,9 +2,12 @@ import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { EventPublisher, implement } from '@orpc/server';
 import { appContract, type AppInfo, type Settings } from '../contract/app.ts';
+import type { JobView } from '../contract/queue.ts';
 import { VERSION } from '../pipelines/version.ts';
 import type { SettingsStore } from '../settings/settings.ts';
 import { answerErrors } from './base.ts';
+import type { DevicesContext } from './devices.ts';
+import type { JobsContext } from './jobs.ts';
 
 export interface AppContext {
   /** 'desktop': the window of this machine asks. 'server': a browser, which may be on another. */
@@ -13,7 +16,7 @@ export interface AppContext {
   readonly settings: SettingsStore;
 }
 
-const app = implement(appContract).$context<AppContext>().use(answerErrors);
+const app = implement(appContract).$context<AppContext & JobsContext & DevicesContext>().use(answerErrors);
 
 export const appRouter = app.router({
   info: app.info.handler(({ context }) => infoOf(context)),
@@ -22,7 +25,7 @@ export const appRouter = app.router({
     set: app.settings.set.handler(({ input, context }) => context.settings.set(input)),
     watch: app.settings.watch.handler(({ context, signal }) => watch(context.settings, signal)),
   },
-  diagnostics: app.diagnostics.handler(({ context }) => ({ text: diagnosticsOf(infoOf(context), context.settings.get()) })),
+  diagnostics: app.diagnostics.handler(({ context }) => ({ text: diagnosticsOf(infoOf(context), context) })),
 });
 
 async function* watch(settings: SettingsStore, signal: AbortSignal | undefined): AsyncGenerator<Settings, undefined> {
@@ -58,8 +61,11 @@ export function modelsFolderOf({ settings, dataFolder }: Pick<AppContext, 'setti
 }
 
 /** No file names: they hold the user's name, and the text is made to be shown to others. */
-function diagnosticsOf({ version, mode, cpu, memoryBytes }: AppInfo, settings: Settings): string {
-  const { modelsFolder, comfyuiFolders, ...shown } = settings;
+function diagnosticsOf(
+  { version, mode, cpu, memoryBytes }: AppInfo,
+  { settings, queue, devices }: AppContext & JobsContext & DevicesContext,
+): string {
+  const { modelsFolder, comfyuiFolders, ...shown } = settings.get();
   const { node, electron } = process.versions;
   const own = { modelsFolder: modelsFolder === null ? 'default' : 'own', comfyuiFolders: comfyuiFolders.length };
   return [
@@ -67,5 +73,20 @@ function diagnosticsOf({ version, mode, cpu, memoryBytes }: AppInfo, settings: S
     `${platform()} ${release()} ${arch()}, Node ${node}${electron === undefined ? '' : `, Electron ${electron}`}`,
     `${cpu.cores} x ${cpu.model}, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB of memory`,
     `settings: ${JSON.stringify({ ...shown, ...own })}`,
+    ...devices.list().map(({ device, outcome, isAuto }) => `${device}: ${outcome?.state ?? 'not tested'}${isAuto ? ', auto' : ''}`),
+    ...queue.list({ states: ['failed'], limit: LATEST_ERRORS }).map(errorLine),
   ].join('\n');
+}
+
+const LATEST_ERRORS = 10;
+
+/** What it was and where it failed; the message names files. */
+function errorLine({ kind, error, attempts, progress, finishedAt }: JobView): string {
+  const when = finishedAt === null ? '' : `${new Date(finishedAt).toISOString().slice(0, 19)}Z `;
+  const fields = ['stage', 'device', 'system', 'exitCode', 'signal'].flatMap((name) =>
+    error?.fields[name] === undefined ? [] : [`${name} ${String(error.fields[name])}`],
+  );
+  return [`${when}${kind} failed: ${error?.code ?? 'unknown'}`, progress?.step ?? '', ...fields, `attempt ${attempts}`]
+    .filter((part) => part !== '')
+    .join(', ');
 }

@@ -1,3 +1,5 @@
+import type { ShownOutcome } from '../../views/settings/devices.ts';
+
 export const settings = {
   title: 'Settings',
   appearance: 'Appearance',
@@ -16,6 +18,19 @@ export const settings = {
     webgpu: 'GPU (WebGPU)',
     dml: 'GPU (DirectML)',
     coreml: 'Apple (Core ML)',
+  },
+  deviceTests: 'What works here',
+  deviceTest: 'Test again',
+  deviceTesting: 'Testing…',
+  deviceAuto: 'used by itself',
+  deviceOutcome: (outcome: ShownOutcome): string => {
+    if (outcome.state === 'unknown') return 'Not tested yet; a job that may use it tests it first.';
+    if (outcome.state === 'bad') return `Can’t be used: ${outcome.why}`;
+    if (outcome.isCpu) return 'Always there.';
+    const { times } = outcome;
+    return times >= 1
+      ? `Same results as the CPU, ${times.toFixed(1)} times as fast.`
+      : `Same results as the CPU, ${(1 / times).toFixed(1)} times slower.`;
   },
   memory: 'Memory budget',
   memoryHint: (total: string): string =>

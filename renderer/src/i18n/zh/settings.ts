@@ -18,6 +18,19 @@ export const settings: Dictionary['settings'] = {
     dml: 'GPU（DirectML）',
     coreml: 'Apple（Core ML）',
   },
+  deviceTests: '本机可用设备',
+  deviceTest: '重新测试',
+  deviceTesting: '正在测试…',
+  deviceAuto: '默认使用',
+  deviceOutcome: (outcome) => {
+    if (outcome.state === 'unknown') return '尚未测试；任务使用前会先测试。';
+    if (outcome.state === 'bad') return `无法使用：${outcome.why}`;
+    if (outcome.isCpu) return '始终可用。';
+    const { times } = outcome;
+    return times >= 1
+      ? `结果与 CPU 一致，速度为其 ${times.toFixed(1)} 倍。`
+      : `结果与 CPU 一致，速度比其慢 ${(1 / times).toFixed(1)} 倍。`;
+  },
   memory: '内存预算',
   memoryHint: (total) => `引擎可使用的内存，本机共有 ${total}。预算较小时会分更小的块读取权重，结果相同。`,
   threads: 'CPU 线程数',
