@@ -20,9 +20,9 @@ export const settings = {
     coreml: 'Apple (Core ML)',
   },
   deviceTests: 'What works here',
-  deviceTest: 'Test again',
+  deviceTest: 'Test now',
   deviceTesting: 'Testing…',
-  deviceAuto: 'used by itself',
+  deviceAuto: 'default',
   deviceOutcome: (outcome: ShownOutcome): string => {
     if (outcome.state === 'unknown') return 'Not tested yet; a job that may use it tests it first.';
     if (outcome.state === 'bad') return `Can’t be used: ${outcome.why}`;

@@ -19,9 +19,9 @@ export const settings: Dictionary['settings'] = {
     coreml: 'Apple（Core ML）',
   },
   deviceTests: '本机可用设备',
-  deviceTest: '重新测试',
+  deviceTest: '立即测试',
   deviceTesting: '正在测试…',
-  deviceAuto: '默认使用',
+  deviceAuto: '默认',
   deviceOutcome: (outcome) => {
     if (outcome.state === 'unknown') return '尚未测试；任务使用前会先测试。';
     if (outcome.state === 'bad') return `无法使用：${outcome.why}`;
