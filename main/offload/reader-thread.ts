@@ -6,10 +6,10 @@ import type { ReadRequest, ReadReport } from './reader.ts';
  * The reader thread: reads the next stage's bytes into the system's cache while this one computes. The
  * bytes themselves are dropped; the runtime maps the file and finds them there.
  */
-const CHUNK = 4 << 20;
+const CHUNK = 2 << 20;
 /** Faster than any disk: the range is in memory already, and reading it again would only take a core. */
 const CACHED_BYTES_PER_MS = 3_500_000;
-const PROBE_BYTES = 16 << 20;
+const PROBE_BYTES = 2 << 20;
 
 const scratch = Buffer.allocUnsafe(CHUNK);
 
