@@ -65,6 +65,7 @@ export const models = {
     diffsynth: 'DiffSynth-Studio',
     comfyui: 'ComfyUI',
   },
+  where: (source: string, how: string): string => `${source}, ${how}:`,
   inPlace: 'used in place',
   downloaded: 'downloaded by this app',
   neededBy: (names: string): string => `For ${names}`,

@@ -63,6 +63,7 @@ export const models: Dictionary['models'] = {
     diffsynth: 'DiffSynth-Studio',
     comfyui: 'ComfyUI',
   },
+  where: (source, how) => `${source}，${how}：`,
   inPlace: '原处使用',
   downloaded: '由本应用下载',
   neededBy: (names) => `用于 ${names}`,
