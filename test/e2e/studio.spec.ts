@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs';
+import { copyFileSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
+import { connect } from './client.ts';
 import { expect, test } from './fixture.ts';
 
 const examples = fileURLToPath(new URL('../../resources/examples/', import.meta.url));
@@ -17,10 +18,17 @@ const SCREENS = ['create', 'queue', 'settings'] as const;
 
 const open = (page: Page, screen: string) => page.evaluate((hash) => void (location.hash = hash), `#/${screen}`);
 
-async function fillDraft(page: Page, name: string): Promise<void> {
+/** A new image set by the page's own button, with the examples, open on the Create screen. */
+async function fillDraft(page: Page, name: string, files: readonly string[] = EXAMPLES): Promise<void> {
   await open(page, 'create');
-  await page.locator('#images').fill(EXAMPLES.map((file) => join(examples, file)).join('\n'));
-  await page.getByLabel('Name', { exact: true }).fill(name);
+  await page.getByRole('button', { name: 'New set', exact: true }).click();
+  await expect(page.getByText('Drop your images here')).toBeVisible();
+  await page
+    .getByLabel('Add images')
+    .last()
+    .setInputFiles(files.map((file) => join(examples, file)));
+  await expect(page.getByRole('listbox', { name: 'Images' }).getByRole('option')).toHaveCount(files.length);
+  await page.getByLabel('Name of the LoRA').fill(name);
 }
 
 test('a LoRA is made: images named, estimate seen, created, watched to its end', async ({ studio, app }) => {
@@ -36,15 +44,20 @@ test('a LoRA is made: images named, estimate seen, created, watched to its end',
   expect(existsSync(join(app.home, 'loras', 'From three images.safetensors'))).toBe(true);
 });
 
-test('a job that fails says why, and can be run again or forgotten', async ({ studio }) => {
-  await open(studio, 'create');
-  await studio.locator('#images').fill('/nowhere/at-all.jpg');
-  await studio.getByLabel('Name', { exact: true }).fill('Without images');
+test('a job that fails says why, and can be run again or forgotten', async ({ studio, app }) => {
+  const file = join(app.home, 'soon gone.jpg');
+  copyFileSync(join(examples, 'sea.jpg'), file);
+  const { api, close } = await connect(app);
+  const { id } = await api.sets.create({ name: 'Without images' });
+  for await (const event of await api.sets.addImages({ id, files: [file] })) if (event.type === 'done') rmSync(file);
+  close();
+  await open(studio, `create/${id}`);
+  await expect(studio.getByText('file missing')).toBeVisible();
   await studio.getByRole('button', { name: 'Create LoRA' }).click();
   await studio.getByRole('button', { name: 'Open queue' }).click();
   const job = studio.getByRole('article').filter({ hasText: 'Without images' });
   await expect(job.getByText('Failed', { exact: true })).toBeVisible({ timeout: 30_000 });
-  await expect(studio.getByRole('complementary').getByRole('alert')).toContainText('at-all.jpg');
+  await expect(studio.getByRole('complementary').getByRole('alert')).toContainText('soon gone.jpg');
   await job.getByRole('button', { name: 'Actions for Without images' }).click();
   await studio.getByRole('menuitem', { name: 'Remove from list' }).click();
   await expect(job).toHaveCount(0);
@@ -103,7 +116,7 @@ test('settings are reset only when asked twice; Escape goes back', async ({ stud
 test('axe finds nothing on any screen, in both themes and languages; screenshots', async ({ studio }) => {
   test.setTimeout(240_000);
   await fillDraft(studio, 'Autumn light');
-  await studio.locator('#images').fill(EXAMPLES.map((file) => `/home/me/pictures/${file}`).join('\n'));
+  const { hash } = new URL(studio.url());
   await expect(studio.getByRole('region', { name: 'Estimate' })).toContainText('Rank');
   for (const language of LANGUAGES) {
     for (const theme of THEMES) {
@@ -113,7 +126,7 @@ test('axe finds nothing on any screen, in both themes and languages; screenshots
       await expect(studio.locator('html')).toHaveAttribute('lang', language);
       await expect(studio.locator('html')).toHaveAttribute('data-theme', theme);
       for (const screen of SCREENS) {
-        await open(studio, screen);
+        await open(studio, screen === 'create' ? hash.slice(2) : screen);
         await expect(studio.getByRole('heading', { level: 1 })).toBeVisible();
         await studio.mouse.move(0, 0);
         // Colours fade for a moment after a theme changes; axe would measure the way between.

@@ -1,15 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { createJobSchema } from '../../main/contract/job.ts';
-import { DEFAULT_SETTINGS, type AppInfo } from '../../main/contract/app.ts';
 import type { JobView } from '../../main/contract/queue.ts';
 import { makeFormat } from '../../renderer/src/i18n/format.ts';
+import { groupsOf, movedTo } from '../../renderer/src/state/image-order.ts';
 import { applyEvent, placeBefore, sectionsOf } from '../../renderer/src/state/queue-mirror.ts';
 import { detailsOf } from '../../renderer/src/ui/failure.ts';
-import { expertsOf, fileNameOf, imagesOf, jobOf, lackOf, outputOf, type Draft } from '../../renderer/src/views/create/recipe.ts';
+import { expertsOf, lackOf, missingBytes, type Draft } from '../../renderer/src/views/create/recipe.ts';
 import { budgetAt, budgetSteps, stepOf } from '../../renderer/src/views/settings/budget.ts';
 
 const draft: Draft = {
-  paths: '/a/one.jpg\n\n "/a/two.jpg" \n/a/one.jpg',
   name: 'My style',
   target: 'qwen-image',
   experts: {
@@ -20,12 +18,9 @@ const draft: Draft = {
   },
   skipBad: false,
 };
-const info = { dataFolder: '/data', modelsFolder: '/data/models', platform: 'linux' } as AppInfo;
 
 describe('a recipe', () => {
-  test('takes each line once, without the quotes of a copied path', () => {
-    expect(imagesOf(draft.paths)).toEqual(['/a/one.jpg', '/a/two.jpg']);
-  });
+  const ready = (['style', 'coarse', 'fine', 'bias'] as const).map((name) => ({ name, isReady: true, missing: [] }));
 
   test('has the experts that are on and that the target has', () => {
     expect(expertsOf(draft)).toEqual([{ name: 'style', strength: 0.5 }, { name: 'coarse', strength: 1 }]); // prettier-ignore
@@ -33,21 +28,37 @@ describe('a recipe', () => {
   });
 
   test('says the first thing that it lacks', () => {
-    expect(lackOf(draft)).toBeUndefined();
-    expect(lackOf({ ...draft, paths: ' \n' })).toBe('images');
-    expect(lackOf({ ...draft, name: ' . ' })).toBe('name');
+    expect(lackOf(draft, [3], ready)).toBeUndefined();
+    expect(lackOf(draft, [3], undefined)).toBeUndefined();
+    expect(lackOf(draft, [], ready)).toBe('sets');
+    expect(lackOf(draft, [3, 0], ready)).toBe('images');
+    const on = { on: true, strength: 1 };
+    const off = { on: false, strength: 1 };
+    expect(lackOf({ ...draft, experts: { style: off, coarse: off, fine: off, bias: on } }, [3], ready)).toBe('experts');
+    expect(lackOf({ ...draft, experts: { ...draft.experts, style: { on: true, strength: 0 }, coarse: off } }, [3], ready)).toBe('experts'); // prettier-ignore
+    const without = ready.map((option) => (option.name === 'coarse' ? { ...option, isReady: false } : option));
+    expect(lackOf(draft, [3], without)).toBe('models');
+    expect(lackOf({ ...draft, target: 'z-image' }, [3], without)).toBeUndefined();
   });
 
-  test('becomes a job that the contract takes', () => {
-    const job = createJobSchema.parse(jobOf(draft, info, { ...DEFAULT_SETTINGS, threads: 3 }));
-    expect(job.sets).toMatchObject([{ output: '/data/loras/My style.safetensors', images: [{ weight: 1 }, { weight: 1 }] }]);
-    expect(job.threads).toBe(3);
+  test('counts what is to be downloaded, as far as sizes are known', () => {
+    const missing = [{ id: 'a', title: 'A', bytes: 5 }, { id: 'b', title: 'B' }, { id: 'c', title: 'C', bytes: 2 }]; // prettier-ignore
+    expect(missingBytes({ name: 'fine', isReady: false, missing })).toBe(7);
+  });
+});
+
+describe('the order of images', () => {
+  test('an image moved to a place lies there, and no other is lost', () => {
+    expect(movedTo(['a', 'b', 'c'], 'c', 0)).toEqual(['c', 'a', 'b']);
+    expect(movedTo(['a', 'b', 'c'], 'a', 1)).toEqual(['b', 'a', 'c']);
+    expect(movedTo(['a', 'b', 'c'], 'b', -5)).toEqual(['b', 'a', 'c']);
+    expect(movedTo(['a', 'b', 'c'], 'b', 99)).toEqual(['a', 'c', 'b']);
   });
 
-  test('is written under a name that every system takes, and never outside its folder', () => {
-    expect(fileNameOf('../a:b?')).toBe('..-a-b-');
-    expect(fileNameOf('..')).toBe('');
-    expect(outputOf({ dataFolder: 'C:\\data', platform: 'win32' }, 'x')).toBe('C:\\data\\loras\\x.safetensors');
+  test('images that look alike are grouped through each other, the first of the set first', () => {
+    const near = [{ a: 'd', b: 'b', distance: 1 }, { a: 'd', b: 'a', distance: 2 }, { a: 'a', b: 'b', distance: 9 }]; // prettier-ignore
+    expect(groupsOf(['a', 'b', 'c', 'd'], near)).toEqual([['a', 'b', 'd']]);
+    expect(groupsOf(['a', 'b'], [{ a: 'a', b: 'gone', distance: 0 }])).toEqual([]);
   });
 });
 

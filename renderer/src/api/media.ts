@@ -6,3 +6,8 @@ export function thumbnailOf(hash: string): string {
 export function loraFileOf(id: number): string {
   return `/media/loras/${id}`;
 }
+
+/** The middle square: what the encoders see of an image. */
+export function cropOf(hash: string): string {
+  return `/media/crops/${hash}`;
+}

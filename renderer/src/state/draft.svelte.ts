@@ -4,7 +4,6 @@ import type { Draft } from '../views/create/recipe.ts';
 type Editable<Of> = { -readonly [Key in keyof Of]: Of[Key] extends object ? Editable<Of[Key]> : Of[Key] };
 
 export const draft: Editable<Draft> = $state({
-  paths: '',
   name: '',
   target: 'qwen-image',
   experts: {

@@ -1,0 +1,96 @@
+import type { SetImage, SetSummary } from '../../../../main/contract/sets.ts';
+import { api } from '../../api/client.ts';
+import type { Dictionary } from '../../i18n/en/index.ts';
+import { notices } from '../../state/notices.svelte.ts';
+import { router } from '../../state/route.svelte.ts';
+import { sets } from '../../state/sets.svelte.ts';
+import { uploads } from '../../state/uploads.svelte.ts';
+import type { Dropped } from './dropped.ts';
+
+type CreateWords = Dictionary['create'];
+
+/** Makes an image set and opens it. @returns undefined where it could not be made, which was told */
+export async function newSet(words: CreateWords, name = words.newSetName): Promise<number | undefined> {
+  let made: number | undefined;
+  await notices.attempt(async () => {
+    const { id } = await api.sets.create({ name: name.slice(0, 200) });
+    made = id;
+    router.go('create', id);
+    await sets.search();
+  });
+  return made;
+}
+
+/** Files go into the open set, or a new one; each folder is a set of its own. */
+export async function takeDropped({ files, folders }: Dropped, words: CreateWords): Promise<void> {
+  if (files.length > 0) {
+    const id = sets.open?.id ?? (await newSet(words));
+    if (id !== undefined) uploads.add(id, files);
+  }
+  for (const folder of folders) {
+    const id = await newSet(words, folder.name);
+    if (id !== undefined) uploads.add(id, folder.files);
+  }
+}
+
+export async function removeSet({ id, name }: SetSummary, words: CreateWords): Promise<void> {
+  await notices.attempt(async () => {
+    await api.sets.remove({ ids: [id] });
+    sets.ticked.delete(id);
+    if (sets.open?.id === id) router.go('create');
+    notices.say(words.removedSet(name), {
+      label: words.undo,
+      run: () =>
+        void notices.attempt(async () => {
+          await api.sets.undo({ ids: [id] });
+          await sets.search();
+          router.go('create', id);
+        }),
+    });
+    await sets.search();
+  });
+}
+
+export async function rescan({ id }: SetSummary, words: CreateWords): Promise<void> {
+  await notices.attempt(async () => {
+    for await (const event of await api.sets.rescan({ id })) {
+      if (event.type === 'done') notices.say(words.rescanned(event.added.length + event.changed.length, event.removed.length));
+    }
+  });
+  await sets.refresh();
+}
+
+/** Takes images out of the open set; they can be put back as long as the message is there. */
+export async function removeImages(images: readonly SetImage[], words: CreateWords): Promise<void> {
+  const { open } = sets;
+  if (!open || images.length === 0) return;
+  const { id } = open;
+  const order = open.images.map(({ hash }) => hash);
+  await notices.attempt(async () => {
+    await api.sets.removeImages({ id, hashes: images.map(({ hash }) => hash) });
+    notices.say(words.removedImages(images.length), {
+      label: words.undo,
+      run: () => void notices.attempt(() => putBack(id, images, order)),
+    });
+  });
+  await sets.refresh();
+}
+
+async function putBack(id: number, images: readonly SetImage[], order: readonly string[]): Promise<void> {
+  for (const { file, storage, hash, weight, caption } of images) {
+    for await (const event of await api.sets.addImages({ id, files: [file], storage })) {
+      if (event.type === 'done' && event.added.includes(hash)) await api.sets.setImage({ id, hash, change: { weight, caption } });
+    }
+  }
+  const { images: now } = await api.sets.get({ id });
+  const there = new Set(now.map(({ hash }) => hash));
+  await api.sets.reorder({ id, hashes: order.filter((hash) => there.has(hash)) });
+  await sets.refresh();
+}
+
+/** Leaves out all but the first of images that look alike; their weights can be raised again. */
+export async function keepOne(groups: readonly (readonly string[])[], words: CreateWords): Promise<void> {
+  const others = groups.flatMap(([, ...rest]) => rest);
+  const done = await notices.attempt(() => sets.change(others, { weight: 0 }));
+  if (done) notices.say(words.keptOne(others.length));
+}

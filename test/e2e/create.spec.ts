@@ -1,0 +1,191 @@
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { createJobSchema } from '../../main/contract/job.ts';
+import { connect, type AppClient } from './client.ts';
+import { expect, test } from './fixture.ts';
+
+const examples = fileURLToPath(new URL('../../resources/examples/', import.meta.url));
+const shots = fileURLToPath(
+  new URL(process.env['I2L_SCREENSHOTS'] ? './screenshots/' : '../../test-results/screenshots/', import.meta.url),
+);
+const EXAMPLES = ['hills.jpg', 'sea.jpg', 'town.jpg'] as const;
+
+let client: AppClient;
+test.beforeAll(async ({ app }) => {
+  if (app) client = await connect(app);
+});
+test.afterAll(() => client?.close());
+
+const grid = (page: Page) => page.getByRole('listbox', { name: 'Images' });
+const images = (page: Page) => grid(page).getByRole('option');
+
+/** Drops files on the window, as a file manager does. */
+async function drop(page: Page, files: readonly { readonly name: string; readonly bytes: Buffer }[]): Promise<void> {
+  const transfer = await page.evaluateHandle(
+    (given) => {
+      const data = new DataTransfer();
+      for (const { name, base64 } of given) {
+        const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+        data.items.add(new File([bytes], name, { type: 'image/jpeg' }));
+      }
+      return data;
+    },
+    files.map(({ name, bytes }) => ({ name, base64: bytes.toString('base64') })),
+  );
+  await page.locator('main').dispatchEvent('drop', { dataTransfer: transfer });
+}
+
+const example = (name: string) => ({ name, bytes: readFileSync(join(examples, name)) });
+
+async function newSet(page: Page): Promise<number> {
+  const before = page.url();
+  await page.getByRole('button', { name: 'New set', exact: true }).click();
+  await expect.poll(() => page.url()).not.toBe(before);
+  await expect(page.getByText('Drop your images here')).toBeVisible();
+  return Number(/\d+$/.exec(page.url())?.[0]);
+}
+
+test('the first images are dropped, weighed and put in order; the LoRA is made of just that', async ({ studio, app, problems }) => {
+  await expect(studio.getByRole('button', { name: 'Create LoRA' })).toBeDisabled();
+  await drop(studio, [...EXAMPLES.map(example), { name: 'broken.jpg', bytes: Buffer.from('no image') }]);
+  await expect(images(studio)).toHaveCount(3);
+  await expect(studio.getByRole('alert')).toContainText('broken.jpg');
+  await expect(studio.getByRole('alert')).not.toContainText(app.home);
+  await studio.getByRole('button', { name: 'Dismiss' }).click();
+  // The browser logs the refusal.
+  problems.length = 0;
+  await drop(studio, [example('sea.jpg')]);
+  await expect(studio.getByText('1 image was in the set already')).toBeVisible();
+
+  const names = () => images(studio).evaluateAll((all) => all.map((one) => one.getAttribute('aria-label')));
+  const [first = ''] = (await names()) as string[];
+  await images(studio).first().click();
+  await studio.keyboard.press('Alt+End');
+  await expect.poll(async () => (await names()).at(-1)).toBe(first);
+  await images(studio).last().click();
+  await studio.getByLabel('Weight').fill('2.5');
+  await expect(images(studio).last()).toContainText('× 2.5');
+  await images(studio).first().click();
+  await studio.getByLabel('Weight').fill('0');
+  await expect(images(studio).first()).toContainText('left out');
+  await studio.reload();
+  await expect(images(studio).first(), 'all of it is kept').toContainText('left out');
+
+  const estimate = studio.getByRole('region', { name: 'Estimate' });
+  await expect(estimate).toContainText('8');
+  await studio.getByLabel('Name of the LoRA').fill('Dropped');
+  await studio.getByRole('button', { name: 'Create LoRA' }).click();
+  await studio.getByRole('button', { name: 'Open queue' }).click();
+  const job = studio.getByRole('article').filter({ hasText: 'Dropped' });
+  await expect(job.getByText('Done', { exact: true })).toBeVisible({ timeout: 60_000 });
+  expect(existsSync(join(app.home, 'loras', 'Dropped.safetensors'))).toBe(true);
+  const [made] = await client.api.jobs.list({});
+  const { input } = await client.api.jobs.get({ id: made?.id ?? 0 });
+  expect(createJobSchema.parse(input).sets[0]?.images.map(({ weight }) => weight)).toEqual([1, 2.5]);
+});
+
+test('an expert whose models are not here says what it needs and can’t be turned on', async ({ studio }) => {
+  await newSet(studio);
+  await expect(studio.getByText(/Needs models of .*GB/).first()).toBeVisible();
+  await expect(studio.getByRole('checkbox', { name: /^Coarse/ })).toBeDisabled();
+  await studio.getByRole('checkbox', { name: /^Style/ }).uncheck();
+  await studio.getByRole('checkbox', { name: /^Style/ }).check();
+  await expect(studio.getByText('A chosen set has no image yet.')).toBeVisible();
+});
+
+test('images that look alike are marked, and one of each can be kept', async ({ studio }) => {
+  const id = await newSet(studio);
+  await drop(studio, EXAMPLES.map(example));
+  await expect(images(studio)).toHaveCount(3);
+  // The same picture in another file: bytes after the end of a JPEG are no part of it.
+  await drop(studio, [{ name: 'again.jpg', bytes: Buffer.concat([example('sea.jpg').bytes, Buffer.from('copy')]) }]);
+  await studio.getByRole('button', { name: 'Keep one of each' }).click();
+  await expect(images(studio).filter({ hasText: 'left out' })).toHaveCount(1);
+  await expect(studio.getByRole('button', { name: 'Keep one of each' })).toHaveCount(0);
+  await images(studio).first().click();
+  await studio.keyboard.press('Delete');
+  await expect(images(studio)).toHaveCount(3);
+  await studio.getByRole('button', { name: 'Undo' }).click();
+  await expect(images(studio)).toHaveCount(4);
+  expect((await client.api.sets.get({ id })).images.map(({ weight }) => weight).sort()).toEqual([0, 1, 1, 1]);
+  await images(studio).first().click();
+  await studio.keyboard.press('Enter');
+  const crop = studio.getByRole('dialog').getByRole('img');
+  await expect.poll(() => crop.evaluate((image: HTMLImageElement) => image.naturalWidth)).toBeGreaterThan(0);
+  expect(await crop.evaluate((image: HTMLImageElement) => image.naturalWidth / image.naturalHeight)).toBe(1);
+  await studio.keyboard.press('Escape');
+});
+
+test('a folder of folders is a batch in one pass, cancelled while it runs', async ({ studio, app }) => {
+  const folder = join(app.home, 'batch');
+  for (const [i, name] of ['Dawn', 'Noon', 'Dusk'].entries()) {
+    mkdirSync(join(folder, name), { recursive: true });
+    copyFileSync(join(examples, EXAMPLES[i] ?? ''), join(folder, name, 'one.jpg'));
+  }
+  await studio.getByRole('button', { name: 'Import a folder' }).click();
+  await studio.getByLabel('Folder', { exact: true }).fill(folder);
+  await studio.getByLabel('Each folder inside is a set of its own').check();
+  await studio.getByRole('button', { name: 'Import', exact: true }).click();
+  await expect(studio.getByRole('checkbox', { name: 'Include Dusk in the batch' })).toBeChecked();
+  await client.api.jobs.pauseQueue({});
+  await studio.getByRole('button', { name: 'Create 3 LoRAs in one pass' }).click();
+  await studio.getByRole('button', { name: 'Open queue' }).click();
+  await studio.reload();
+  const job = studio.getByRole('article').filter({ hasText: 'Dawn' });
+  await expect(job).toContainText('Noon');
+  await job.getByRole('button', { name: 'Cancel job', exact: true }).click();
+  await expect(job.getByText('Cancelled')).toBeVisible();
+  await client.api.jobs.resumeQueue();
+});
+
+test('a set is renamed, deleted and brought back', async ({ studio }) => {
+  await newSet(studio);
+  await studio.getByRole('button', { name: 'Actions for New set' }).first().click();
+  await studio.getByRole('menuitem', { name: 'Rename' }).click();
+  await studio.getByRole('textbox', { name: 'Rename' }).fill('Old harbour');
+  await studio.keyboard.press('Enter');
+  const link = studio.getByRole('link', { name: /Old harbour/ });
+  await expect(link).toBeVisible();
+  await studio.getByLabel('Search image sets').fill('harb');
+  await expect(studio.getByRole('checkbox', { name: /Include/ })).toHaveCount(1);
+  await studio.getByRole('button', { name: 'Actions for Old harbour' }).click();
+  await studio.getByRole('menuitem', { name: 'Delete' }).click();
+  await expect(link).toHaveCount(0);
+  await studio.getByRole('button', { name: 'Undo' }).click();
+  await expect(link).toBeVisible();
+});
+
+test('axe finds nothing, wide and narrow, in both themes and languages; nothing lies under the button', async ({ studio }) => {
+  test.setTimeout(120_000);
+  await studio.getByRole('link', { name: /Dawn/ }).click();
+  await drop(studio, EXAMPLES.map(example));
+  await expect(images(studio)).toHaveCount(3);
+  await images(studio).first().click();
+  await expect(studio.getByRole('region', { name: 'Estimate' })).toContainText('Rank');
+  for (const language of ['en', 'zh-CN'] as const) {
+    for (const [theme, width] of [
+      ['dark', 1400],
+      ['light', 820],
+    ] as const) {
+      // prettier-ignore
+      await client.api.app.settings.set({ theme, language });
+      await studio.setViewportSize({ width, height: 820 });
+      await expect(studio.locator('html')).toHaveAttribute('data-theme', theme);
+      await expect(studio.locator('html')).toHaveAttribute('lang', language);
+      await studio.waitForTimeout(400);
+      await studio.screenshot({ path: join(shots, `create-set-${theme}-${language}.jpeg`), type: 'jpeg', quality: 70 });
+      const { violations } = await new AxeBuilder({ page: studio })
+        .withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'])
+        .analyze();
+      const found = violations.map(({ id, nodes }) => ({ id, targets: nodes.map(({ target }) => target.join(' ')) }));
+      expect(found, `${theme}, ${language}`).toEqual([]);
+      const facts = (await studio.locator('.end dl').boundingBox())!;
+      const button = (await studio.locator('.end button.primary').boundingBox())!;
+      expect(facts.y + facts.height).toBeLessThanOrEqual(button.y);
+    }
+  }
+  await client.api.app.settings.set({ theme: 'system', language: 'en' });
+});
