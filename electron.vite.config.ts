@@ -34,7 +34,12 @@ export default defineConfig({
   renderer: {
     root: 'renderer',
     plugins: [svelte()],
-    // The content security policy allows no data: addresses.
-    build: { minify: true, assetsInlineLimit: 0, rolldownOptions: { input: { index: 'renderer/index.html' } } },
+    // The content security policy allows no data: addresses. The licences of what is built in go with it.
+    build: {
+      minify: true,
+      assetsInlineLimit: 0,
+      license: { fileName: 'licences.md' },
+      rolldownOptions: { input: { index: 'renderer/index.html' } },
+    },
   },
 });

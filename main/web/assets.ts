@@ -1,5 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { extname, join, sep } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { extname, join } from 'node:path';
 import { fileError, I2lError, systemCode } from '../contract/errors.ts';
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -52,13 +52,21 @@ export class Assets {
 
 async function namesIn(folder: string): Promise<ReadonlySet<string>> {
   try {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
-    return new Set(files.map((file) => file.slice(folder.length + 1).replaceAll(sep, '/')));
+    return new Set(await filesUnder(folder, ''));
   } catch (error) {
     if (systemCode(error) === 'ENOENT') throw notBuilt(folder);
     throw fileError(folder, 'read', error);
   }
+}
+
+/** By names alone: of what is in the app's archive, Electron tells less than Node of a folder. */
+async function filesUnder(folder: string, path: string): Promise<string[]> {
+  const names = await readdir(join(folder, path));
+  const found = names.map(async (name) => {
+    const inside = path === '' ? name : `${path}/${name}`;
+    return (await stat(join(folder, inside))).isDirectory() ? filesUnder(folder, inside) : [inside];
+  });
+  return (await Promise.all(found)).flat();
 }
 
 function notBuilt(folder: string): I2lError {
