@@ -6,7 +6,7 @@ export default defineConfig({
     include: ['test/packaged/*.test.ts'],
     setupFiles: ['test/no-network.ts'],
     pool: 'forks',
-    testTimeout: 60_000,
+    testTimeout: 240_000,
     hookTimeout: 240_000,
   },
 });

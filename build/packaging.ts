@@ -28,6 +28,7 @@ function filesOf(os: NodeJS.Platform, ...more: readonly string[]): string[] {
   const own = `${os}-\${arch}`;
   return [
     'out/{main,preload,renderer}/**',
+    'resources/examples/*.jpg',
     ...NOT_RUN,
     `!**/node_modules/onnxruntime-node/bin/*/!(${os})/**`,
     `!**/node_modules/onnxruntime-node/bin/*/${os}/!(\${arch})/**`,

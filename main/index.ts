@@ -1,5 +1,6 @@
 import { RPCHandler } from '@orpc/server/message-port';
 import { app, crashReporter, dialog, nativeTheme } from 'electron';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openApp, type App } from './app.ts';
 import { I2lError } from './contract/errors.ts';
@@ -10,6 +11,7 @@ import { utilityEngines } from './shell/engine.ts';
 import { setMenu } from './shell/menu.ts';
 import { followQueue } from './shell/progress.ts';
 import { declareScheme, serveScheme } from './shell/protocol.ts';
+import { WindowState } from './shell/window-state.ts';
 import { openWindow } from './shell/window.ts';
 import { Assets } from './web/assets.ts';
 import { makeSite } from './web/site.ts';
@@ -17,9 +19,12 @@ import { makeSite } from './web/site.ts';
 /** The desktop app's entry: a page of named steps. */
 const preload = fileURLToPath(new URL('../preload/index.cjs', import.meta.url));
 const interfaceFolder = fileURLToPath(new URL('../renderer', import.meta.url));
+/** Of the Windows installer's shortcut as well, so that notifications are the app's: build/packaging.ts. */
+const APP_ID = 'studio.i2l.app';
 const engineScript = fileURLToPath(new URL('./engine.ts', import.meta.url));
 
 if (app.requestSingleInstanceLock()) {
+  app.setAppUserModelId(APP_ID);
   declareScheme();
   keepCrashReportsHere();
   await app.whenReady();
@@ -35,30 +40,32 @@ async function start(): Promise<void> {
     name: 'i2L Studio',
     startEngine: utilityEngines(engineScript),
   });
-  closeBeforeQuit(studio);
+  const windowState = await WindowState.open(join(dataFolder(), 'window.json'));
+  closeBeforeQuit(studio, windowState);
   followTheme(studio);
   setMenu();
   serveScheme(makeSite({ assets, library: studio.services.library }));
   const rpc = new RPCHandler(router);
   openBridge((port) => rpc.upgrade(port, { context: { ...studio.services, mode: 'desktop' } }));
-  const window = openWindow(preload);
+  const window = openWindow(preload, windowState);
   app.on('second-instance', () => window.show());
   app.on('window-all-closed', () => app.quit());
   await followQueue(studio.services.queue.events.watch(), window);
 }
 
-/** Never uploaded: they lie in the app's folder, for the user to pass on. */
+/** Never uploaded: they lie in the data folder, for the user to pass on. */
 function keepCrashReportsHere(): void {
+  app.setPath('crashDumps', join(dataFolder(), 'crash-reports'));
   crashReporter.start({ uploadToServer: false });
 }
 
-/** Jobs come to rest at their next safe point before the process ends. */
-function closeBeforeQuit(studio: App): void {
+/** Jobs come to rest at their next safe point, and the window's place is written, before the process ends. */
+function closeBeforeQuit(studio: App, windowState: WindowState): void {
   let closed = false;
   app.on('will-quit', (event) => {
     if (closed) return;
     event.preventDefault();
-    void studio.close().finally(() => {
+    void Promise.allSettled([studio.close(), windowState.written()]).then(() => {
       closed = true;
       app.quit();
     });

@@ -1,5 +1,6 @@
 import { BrowserWindow, nativeTheme, shell, type BrowserWindowConstructorOptions } from 'electron';
 import { isOurs, PAGE } from './protocol.ts';
+import type { WindowState } from './window-state.ts';
 
 /** What the renderer may do: nothing of the system's. Asserted by test/shell/window.test.ts. */
 export function windowOptions(preload: string): BrowserWindowConstructorOptions {
@@ -16,8 +17,10 @@ export function windowOptions(preload: string): BrowserWindowConstructorOptions 
 }
 
 /** Shows the page of i2l://app/, which can go nowhere else. */
-export function openWindow(preload: string): BrowserWindow {
-  const window = new BrowserWindow(windowOptions(preload));
+export function openWindow(preload: string, state: WindowState): BrowserWindow {
+  const window = new BrowserWindow({ ...windowOptions(preload), ...state.bounds() });
+  if (state.maximized) window.maximize();
+  state.follow(window);
   const { webContents } = window;
   webContents.on('will-navigate', (event) => stayHere(event, event.url));
   webContents.on('will-frame-navigate', (event) => stayHere(event, event.url));

@@ -46,6 +46,8 @@ export class BrowserWindow extends EventEmitter {
     setWindowOpenHandler: (): void => undefined,
     session: { setPermissionRequestHandler: (): void => undefined, setPermissionCheckHandler: (): void => undefined },
   });
+  getNormalBounds = (): object => ({ x: 0, y: 0, width: 1280, height: 820 });
+  isMaximized = (): boolean => false;
   isDestroyed = (): boolean => false;
   isFocused = (): boolean => true;
   setProgressBar = (): void => undefined;

@@ -110,6 +110,10 @@ describe('the settings', () => {
     });
   });
 
+  test('the id of the app is the one that the running app gives', () => {
+    expect(readFileSync('main/index.ts', 'utf8')).toContain(`'${packaging.appId}'`);
+  });
+
   test('macOS: hardened, and allowed to compile, which V8 needs, and nothing more', () => {
     const { hardenedRuntime, category, entitlements = '', entitlementsInherit } = packaging.mac ?? {};
     expect([hardenedRuntime, category]).toEqual([true, 'public.app-category.graphics-design']);

@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import type { WindowState } from '../../main/shell/window-state.ts';
 
 /** Electron's binary isn't needed to see what the window is told. */
-const { contents, made, openExternal } = vi.hoisted(() => ({
+const { contents, made, openExternal, maximize } = vi.hoisted(() => ({
+  maximize: vi.fn(),
   contents: {
     on: vi.fn(),
     setWindowOpenHandler: vi.fn(),
@@ -15,6 +17,7 @@ vi.mock('electron', () => ({
   BrowserWindow: class {
     webContents = contents;
     once = vi.fn();
+    maximize = maximize;
     loadFile = vi.fn(() => Promise.resolve());
     loadURL = vi.fn(() => Promise.resolve());
     constructor(options: unknown) {
@@ -27,6 +30,9 @@ vi.mock('electron', () => ({
 }));
 
 const { openWindow, windowOptions } = await import('../../main/shell/window.ts');
+
+const follow = vi.fn();
+const state = { bounds: () => ({ x: 5, y: 6, width: 1000, height: 700 }), maximized: false, follow } as unknown as WindowState;
 
 beforeEach(() => {
   vi.clearAllMocks();
@@ -45,9 +51,13 @@ describe('the window', () => {
     });
   });
 
-  test('is made with these options', () => {
-    openWindow('/preload.cjs');
-    expect(made).toEqual([windowOptions('/preload.cjs')]);
+  test('is made with these options, where it was', () => {
+    openWindow('/preload.cjs', state);
+    expect(made).toEqual([{ ...windowOptions('/preload.cjs'), x: 5, y: 6, width: 1000, height: 700 }]);
+    expect(follow).toHaveBeenCalledOnce();
+    expect(maximize).not.toHaveBeenCalled();
+    openWindow('/preload.cjs', { ...state, maximized: true } as WindowState);
+    expect(maximize).toHaveBeenCalledOnce();
   });
 
   test.each([
@@ -59,7 +69,7 @@ describe('the window', () => {
     ['will-redirect', 'i2l://app/', true],
     ['will-attach-webview', '', true],
   ])('on %s to %s', (name, url, denied) => {
-    openWindow('/preload.cjs');
+    openWindow('/preload.cjs', state);
     const [, listener] = contents.on.mock.calls.find(([event]) => event === name) ?? [];
     const event = { url, preventDefault: vi.fn() };
     listener?.(event);
@@ -72,14 +82,14 @@ describe('the window', () => {
     ['file:///etc/passwd', 0],
     ['javascript:alert(1)', 0],
   ])('opens no window for %s', (url, outside) => {
-    openWindow('/preload.cjs');
+    openWindow('/preload.cjs', state);
     const [[handler]] = contents.setWindowOpenHandler.mock.calls as [[(details: { url: string }) => unknown]];
     expect(handler({ url })).toEqual({ action: 'deny' });
     expect(openExternal).toHaveBeenCalledTimes(outside);
   });
 
   test('denies every permission', () => {
-    openWindow('/preload.cjs');
+    openWindow('/preload.cjs', state);
     const [[handler]] = contents.session.setPermissionRequestHandler.mock.calls as [
       [(contents: unknown, permission: string, answer: (allowed: boolean) => void) => void],
     ];
