@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -7,6 +8,8 @@ export default defineConfig({
     exclude: ['test/device/**', 'test/packaged/**'],
     setupFiles: ['test/no-network.ts'],
     pool: 'forks',
+    // Vitest leaves one core free; most tests wait for processes of their own.
+    maxWorkers: availableParallelism(),
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -153,7 +153,7 @@ function listenerOf(
 }
 
 function hangError({ seconds }: Silence): I2lError {
-  const message = `The engine was ended: nothing was heard of it for ${seconds} s; nothing was written.`;
+  const message = `The engine was ended: nothing was heard of it for ${seconds} s; what it had half written is removed.`;
   return new I2lError('ENGINE_CRASHED', message, { silentSeconds: seconds });
 }
 
@@ -163,11 +163,15 @@ function endError({ code, signal, stderr, notStarted }: EngineEnd, aborted: bool
   if (aborted || signal === 'SIGINT') return new I2lError('CANCELLED', 'The job was cancelled.');
   const how = signal === null ? `with code ${code ?? 'unknown'}` : `by ${signal}`;
   const hint = signal === 'SIGKILL' ? ' The system may have run out of memory; try a smaller --memory.' : '';
-  return new I2lError('ENGINE_CRASHED', `The engine stopped ${how} before it was done; nothing was written.${hint}`, {
-    ...(code === null ? {} : { exitCode: code }),
-    ...(signal === null ? {} : { signal }),
-    stderr,
-  });
+  return new I2lError(
+    'ENGINE_CRASHED',
+    `The engine stopped ${how} before it was done; what it had half written is removed.${hint}`,
+    {
+      ...(code === null ? {} : { exitCode: code }),
+      ...(signal === null ? {} : { signal }),
+      stderr,
+    },
+  );
 }
 
 /** As a child of Node. */

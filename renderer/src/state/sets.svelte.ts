@@ -87,7 +87,8 @@ class ImageSets {
     const { open } = this;
     if (!open) return;
     for (const hash of hashes) this.#put(await api.sets.setImage({ id: open.id, hash, change }), open.id);
-    await this.search();
+    // Asked anew: an answer that is on its way may be from before the change.
+    await this.refresh();
   }
 
   #put(changed: SetImage, id: number): void {
