@@ -5,6 +5,7 @@ import { runInEngine, type StartEngineProcess } from './engine-process.ts';
 import type { HubName } from './contract/models.ts';
 import type { ApiContext } from './handlers/api.ts';
 import { modelsFolderOf } from './handlers/app.ts';
+import type { TokenKeeper } from './handlers/models.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { windowPath } from './handlers/paths.ts';
 import { LibraryJobs } from './library/jobs.ts';
@@ -24,8 +25,8 @@ export interface AppOptions {
   readonly name: string;
   /** Where engines are not Node's children. */
   readonly startEngine?: StartEngineProcess | undefined;
-  /** Of the user's account at a hub, from where the system keeps secrets; else it is taken from the environment. */
-  readonly token?: ((hub: HubName) => Promise<string | undefined>) | undefined;
+  /** Of the user's accounts at the hubs, where the system keeps secrets; else they are taken from the environment. */
+  readonly tokens?: TokenKeeper | undefined;
 }
 
 /** What the contract's procedures work on; the wire adds who asks. */
@@ -44,12 +45,12 @@ export interface App {
  * Builds the services once, as the owner of the data folder.
  * @throws I2lError LIBRARY_IN_USE that says who has it; and what Library.open and SettingsStore.open give
  */
-export async function openApp({ dataFolder, name, startEngine, token }: AppOptions): Promise<App> {
+export async function openApp({ dataFolder, name, startEngine, tokens }: AppOptions): Promise<App> {
   const library = await Library.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
     await makeLorasFolder(join(dataFolder, LORAS_FOLDER));
-    const models = modelStore(dataFolder, settings, token);
+    const models = modelStore(dataFolder, settings, tokens);
     const record = loraRecorder(library);
     const engine: StartEngine = (job, run) => runInEngine(job, run, startEngine);
     const devices = new Devices({ dataFolder, start: engine });
@@ -62,7 +63,7 @@ export async function openApp({ dataFolder, name, startEngine, token }: AppOptio
     const demo = new DemoSet(dataFolder);
     const modelsForJobs = (): string | undefined => (settings.get().demoModels ? demo.modelsFolder : undefined);
     return {
-      services: { dataFolder, settings, library, queue, models, modelsForJobs, demo, devices, allowPath: windowPath },
+      services: { dataFolder, settings, library, queue, models, modelsForJobs, demo, devices, tokens, allowPath: windowPath },
       close: async () => {
         await queue.close();
         await library.close();
@@ -75,7 +76,8 @@ export async function openApp({ dataFolder, name, startEngine, token }: AppOptio
 }
 
 /** What it needs to download and to know models takes longer to load than the rest of the app: not at its start. */
-function modelStore(dataFolder: string, settings: SettingsStore, token: AppOptions['token']): GetModelStore {
+function modelStore(dataFolder: string, settings: SettingsStore, tokens: TokenKeeper | undefined): GetModelStore {
+  const token = tokens && ((hub: HubName): Promise<string | undefined> => tokens.get(hub));
   let store: Promise<ModelStore> | undefined;
   const folders = (): { modelsFolder: string; comfyuiFolders: string[] } => ({
     modelsFolder: modelsFolderOf({ settings, dataFolder }),

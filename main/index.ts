@@ -1,5 +1,5 @@
 import { RPCHandler } from '@orpc/server/message-port';
-import { app, crashReporter, dialog, nativeTheme } from 'electron';
+import { app, crashReporter, dialog, nativeTheme, shell } from 'electron';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openApp, type App } from './app.ts';
@@ -11,6 +11,7 @@ import { utilityEngines } from './shell/engine.ts';
 import { setMenu } from './shell/menu.ts';
 import { followQueue } from './shell/progress.ts';
 import { declareScheme, serveScheme } from './shell/protocol.ts';
+import { KeptTokens } from './shell/tokens.ts';
 import { WindowState } from './shell/window-state.ts';
 import { openWindow } from './shell/window.ts';
 import { Assets } from './web/assets.ts';
@@ -39,6 +40,7 @@ async function start(): Promise<void> {
     dataFolder: dataFolder(),
     name: 'i2L Studio',
     startEngine: utilityEngines(engineScript),
+    tokens: new KeptTokens(join(dataFolder(), 'tokens.json')),
   });
   const windowState = await WindowState.open(join(dataFolder(), 'window.json'));
   closeBeforeQuit(studio, windowState);
@@ -46,11 +48,16 @@ async function start(): Promise<void> {
   setMenu();
   serveScheme(makeSite({ assets, library: studio.services.library }));
   const rpc = new RPCHandler(router);
-  openBridge((port) => rpc.upgrade(port, { context: { ...studio.services, mode: 'desktop' } }));
+  openBridge((port) => rpc.upgrade(port, { context: { ...studio.services, mode: 'desktop', showInFolder } }));
   const window = openWindow(preload, windowState);
   app.on('second-instance', () => window.show());
   app.on('window-all-closed', () => app.quit());
   await followQueue(studio.services.queue.events.watch(), window);
+}
+
+/** By the library's own word: no path comes from the page. */
+function showInFolder(file: string): void {
+  shell.showItemInFolder(file);
 }
 
 /** Never uploaded: they lie in the data folder, for the user to pass on. */

@@ -187,6 +187,8 @@ export const lorasContract = {
   duplicates: oc.input(z.object({})).output(z.object({ groups: z.array(z.array(idSchema)) })),
   /** All of the same recipe, the oldest first. */
   versions: oc.input(z.object({ id: idSchema })).output(z.object({ loras: z.array(loraViewSchema) })),
+  /** Shows its file in the system's file manager; only the desktop app can. */
+  reveal: oc.input(z.object({ id: idSchema })).output(z.object({})),
   exports: oc.input(z.object({ id: idSchema })).output(z.object({ exports: z.array(loraExportSchema) })),
   tags: oc.input(z.object({})).output(z.object({ tags: z.array(z.object({ tag: z.string(), count: z.int() })) })),
 };

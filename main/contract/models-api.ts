@@ -4,6 +4,7 @@ import {
   expertViewSchema,
   foundModelSchema,
   hubAccessSchema,
+  hubNameSchema,
   licenceSchema,
   modelViewSchema,
   PULL_SOURCES,
@@ -67,6 +68,8 @@ export const modelsOverviewSchema = z.object({
   missingBytes: z.number(),
   /** Nothing is here and nothing was ever asked for: the user has to be shown where to begin. */
   isFirstStart: z.boolean(),
+  /** Whether tokens can be kept where the system keeps secrets; else they come from the environment. */
+  canKeepTokens: z.boolean(),
 });
 export type ModelsOverview = z.infer<typeof modelsOverviewSchema>;
 
@@ -77,6 +80,8 @@ export const demoContract = {
 
 export const modelsContract = {
   overview: oc.output(modelsOverviewSchema),
+  /** Where the system keeps secrets, in the desktop app. @param token null forgets it; it is never given back */
+  keepToken: oc.input(z.object({ hub: hubNameSchema, token: z.string().min(1).max(1000).nullable() })).output(z.object({})),
   /** The published models, and what of each is on this machine. @param folders to look into before all others */
   list: oc.input(z.object({ folders: folders.default([]) })).output(z.array(modelViewSchema)),
   /** All models on this machine, published ones and others. Reads headers; asks no network. */

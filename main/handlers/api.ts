@@ -7,13 +7,13 @@ import { devicesRouter, type DevicesContext } from './devices.ts';
 import { jobsRouter, type JobsContext } from './jobs.ts';
 import { libraryRouter } from './library.ts';
 import { loraWorkRouter } from './lora-work.ts';
-import { lorasRouter } from './loras.ts';
+import { lorasRouter, type LorasContext } from './loras.ts';
 import { modelsRouter, type ModelsContext } from './models.ts';
 import { recipeRouter } from './recipe.ts';
 import { setsRouter, type SetsContext } from './sets.ts';
 
 /** What every procedure is given by the wire that brought it: who asks, and the services. */
-export type ApiContext = AppContext & DemoContext & DevicesContext & JobsContext & ModelsContext & SetsContext;
+export type ApiContext = AppContext & DemoContext & DevicesContext & JobsContext & LorasContext & ModelsContext & SetsContext;
 
 /** All procedures of the contract. */
 export const router = implement(contract)

@@ -8,7 +8,10 @@ import { answerErrors } from './base.ts';
 import { withProgress } from './progress-stream.ts';
 import type { SetsContext } from './sets.ts';
 
-export type LorasContext = SetsContext;
+export interface LorasContext extends SetsContext {
+  /** Shows a file in the system's file manager; absent in a server. */
+  readonly showInFolder?: ((file: string) => void) | undefined;
+}
 
 const loras = implement(lorasContract).$context<LorasContext>().use(answerErrors);
 
@@ -31,6 +34,19 @@ export const lorasRouter = loras.router({
   }),
   duplicates: loras.duplicates.handler(({ context: { library } }) => ({ groups: library.loras.duplicates() })),
   versions: loras.versions.handler(({ input: { id }, context: { library } }) => ({ loras: library.loras.versions(id) })),
+  reveal: loras.reveal.handler(async ({ input: { id }, context: { library, showInFolder } }) => {
+    const { file, state } = await library.loras.get(id);
+    if (!showInFolder) {
+      throw new I2lError(
+        'BAD_ARGUMENT',
+        'A browser can’t show folders of the machine that computes; download the file in its place.',
+        { file },
+      );
+    }
+    if (state === 'missing') throw new I2lError('FILE_NOT_FOUND', `${file}: this file is gone.`, { file });
+    showInFolder(file);
+    return {};
+  }),
   exports: loras.exports.handler(async ({ input: { id }, context: { library } }) => {
     library.loras.view(id);
     return { exports: await library.loraExports.of(id) };

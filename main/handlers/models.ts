@@ -1,7 +1,7 @@
 import { implement } from '@orpc/server';
 import { I2lError } from '../contract/errors.ts';
 import { modelsContract } from '../contract/models-api.ts';
-import type { PullSource } from '../contract/models.ts';
+import type { HubName, PullSource } from '../contract/models.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import type { ModelStore } from '../pipelines/model-store.ts';
 import { modelsById } from '../weights/catalogue.ts';
@@ -9,10 +9,19 @@ import { checkLicences } from '../weights/hub/licences.ts';
 import { makeSource } from '../weights/hub/sources.ts';
 import { answerErrors } from './base.ts';
 
+/** Keeps secrets as the system does; a server has none. */
+export interface TokenKeeper {
+  readonly canKeep: boolean;
+  get(hub: HubName): Promise<string | undefined>;
+  /** @param token null forgets it */
+  keep(hub: HubName, token: string | null): Promise<void>;
+}
+
 export interface ModelsContext {
   readonly queue: JobQueue;
   /** Loaded when it is first asked for. */
   readonly models: () => Promise<ModelStore>;
+  readonly tokens?: TokenKeeper | undefined;
 }
 
 const models = implement(modelsContract).$context<ModelsContext>().use(answerErrors);
@@ -23,7 +32,16 @@ export const modelsRouter = models.router({
     const overview = await store.overview({ signal });
     const isFirstStart =
       context.queue.list({ limit: 1, offset: 0 }).length === 0 && overview.models.every(({ state }) => state === 'missing');
-    return { ...overview, isFirstStart };
+    return { ...overview, isFirstStart, canKeepTokens: context.tokens?.canKeep ?? false };
+  }),
+  keepToken: models.keepToken.handler(async ({ input: { hub, token }, context: { tokens } }) => {
+    if (!tokens) {
+      const message = 'A server keeps no tokens; set HF_TOKEN or MODELSCOPE_API_TOKEN before you start it.';
+      throw new I2lError('BAD_ARGUMENT', message, { option: 'token' });
+    }
+    if (token !== null) makeSource(hub, undefined, token);
+    await tokens.keep(hub, token);
+    return {};
   }),
   list: models.list.handler(async ({ input: { folders }, context, signal }) => {
     const store = await context.models();

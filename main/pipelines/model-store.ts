@@ -90,7 +90,7 @@ export class ModelStore {
   }
 
   /** All that can be said of models without asking a network. @throws I2lError CANCELLED, FILE_UNREADABLE */
-  async overview(options: FindOptions = {}): Promise<Omit<ModelsOverview, 'isFirstStart'>> {
+  async overview(options: FindOptions = {}): Promise<Omit<ModelsOverview, 'isFirstStart' | 'canKeepTokens'>> {
     const { modelsFolder } = this.#options.folders();
     const [{ models: found, others, troubles }, records] = await Promise.all([this.scan([], options), this.records.list()]);
     const models = await this.#views(found, records);

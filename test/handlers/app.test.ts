@@ -1,10 +1,14 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRouterClient } from '@orpc/server';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openApp, type App } from '../../main/app.ts';
 import type { Api } from '../../main/contract/api.ts';
 import { hasEnded } from '../../main/contract/queue.ts';
+import { errorFromWire } from '../../main/contract/wire-errors.ts';
 import { router } from '../../main/handlers/api.ts';
+import { readLora } from '../../main/pipelines/inspect-lora.ts';
+import { makeLora } from '../library/make-loras.ts';
 import { tempFolder } from '../unit/temp.ts';
 
 const base = tempFolder();
@@ -28,4 +32,41 @@ test('diagnostics hold machine, settings, devices and the latest errors, and no 
   expect(text).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ spectrum failed: FILE_NOT_FOUND, .*attempt 1$/m);
   expect(text).toContain('"modelsFolder":"own"');
   expect(text).not.toContain('my-name');
+});
+
+test('a server keeps no tokens; where there is a keychain they go there, and never come back', async () => {
+  const error = await api.models.keepToken({ hub: 'huggingface', token: 'hf_x' }).catch(errorFromWire);
+  expect(error).toMatchObject({ code: 'BAD_ARGUMENT', message: expect.stringMatching(/HF_TOKEN/) });
+  expect((await api.models.overview()).canKeepTokens).toBe(false);
+  const kept: [string, string | null][] = [];
+  const tokens = {
+    canKeep: true,
+    get: () => Promise.resolve(undefined),
+    keep: (hub: string, token: string | null) => Promise.resolve(void kept.push([hub, token])),
+  };
+  const desktop: Api = createRouterClient(router, { context: { ...app.services, tokens, mode: 'desktop' } });
+  expect((await desktop.models.overview()).canKeepTokens).toBe(true);
+  expect(await desktop.models.keepToken({ hub: 'modelscope', token: 'ms_x' })).toEqual({});
+  await desktop.models.keepToken({ hub: 'modelscope', token: null });
+  expect(await desktop.models.keepToken({ hub: 'huggingface', token: 'two words' }).catch(errorFromWire)).toMatchObject({
+    code: 'BAD_ARGUMENT',
+  });
+  expect(kept).toEqual([
+    ['modelscope', 'ms_x'],
+    ['modelscope', null],
+  ]);
+});
+
+test('a LoRA is shown in its folder by its number; a browser is told that it can’t be, and so is who asks for one that is gone', async () => {
+  const { file } = makeLora(join(base, 'shown.safetensors'), 1);
+  const { id } = app.services.library.loras.add(await readLora(file));
+  expect(await api.loras.reveal({ id }).catch(errorFromWire)).toMatchObject({ code: 'BAD_ARGUMENT' });
+  const shown: string[] = [];
+  const context = { ...app.services, mode: 'desktop' as const, showInFolder: (path: string) => void shown.push(path) };
+  const desktop: Api = createRouterClient(router, { context });
+  expect(await desktop.loras.reveal({ id })).toEqual({});
+  rmSync(file);
+  expect(await desktop.loras.reveal({ id }).catch(errorFromWire)).toMatchObject({ code: 'FILE_NOT_FOUND' });
+  expect(await desktop.loras.reveal({ id: 99 }).catch(errorFromWire)).toMatchObject({ code: 'NOT_IN_LIBRARY' });
+  expect(shown).toEqual([file]);
 });

@@ -22,6 +22,7 @@ class App extends EventEmitter {
 
 export const app = new App();
 export const nativeTheme = { themeSource: 'system', shouldUseDarkColors: false };
+export const safeStorage = { isEncryptionAvailable: (): boolean => false };
 export const crashReporter = { start: (): void => undefined };
 export const shell = {};
 export const utilityProcess = {};

@@ -102,6 +102,7 @@ export const library = {
   exports: 'Exports',
   exportsNone: 'Not exported yet.',
   download: 'Download file',
+  reveal: 'Show in folder',
   rankTitle: 'Rank',
   rankSlider: 'Rank of the new version',
   computing: 'Reading the singular values …',

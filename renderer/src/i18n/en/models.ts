@@ -107,7 +107,10 @@ export const models = {
   token: 'Access token',
   tokens: { kept: 'from your system’s keychain', environment: 'from the environment', none: 'none' },
   tokenHint:
-    'Only licensed models need one. Set HF_TOKEN or MODELSCOPE_API_TOKEN before the app starts; it is never shown or stored here.',
+    'Only licensed models need one. The desktop app keeps it in your system’s keychain; a server takes HF_TOKEN or MODELSCOPE_API_TOKEN from its environment. It is never shown.',
+  tokenOf: (hub: string): string => `Token of ${hub}`,
+  tokenKeep: 'Keep',
+  tokenForget: 'Forget',
   badAddress: 'the environment names an address that is not valid',
   unused: 'Found, but not used',
   unusedHint: 'Models on this machine that no job takes.',

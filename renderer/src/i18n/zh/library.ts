@@ -96,6 +96,7 @@ export const library: Dictionary['library'] = {
   exports: '导出记录',
   exportsNone: '尚未导出。',
   download: '下载文件',
+  reveal: '在文件夹中显示',
   rankTitle: '秩',
   rankSlider: '新版本的秩',
   computing: '正在读取奇异值…',

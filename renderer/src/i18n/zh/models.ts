@@ -103,7 +103,11 @@ export const models: Dictionary['models'] = {
   mirrorNone: '选择一个平台后才能使用其镜像。',
   token: '访问令牌',
   tokens: { kept: '来自系统钥匙串', environment: '来自环境变量', none: '无' },
-  tokenHint: '仅受许可限制的模型需要。请在启动应用前设置 HF_TOKEN 或 MODELSCOPE_API_TOKEN；令牌不会在此显示或保存。',
+  tokenHint:
+    '仅受许可限制的模型需要。桌面应用将其保存在系统钥匙串中；服务器从环境变量 HF_TOKEN 或 MODELSCOPE_API_TOKEN 读取。令牌不会显示。',
+  tokenOf: (hub) => `${hub} 的令牌`,
+  tokenKeep: '保存',
+  tokenForget: '清除',
   badAddress: '环境变量中的地址无效',
   unused: '已找到但未使用',
   unusedHint: '本机上没有任务使用的模型。',
