@@ -234,7 +234,8 @@ test('killed at any moment, again and again, and it gets there', async () => {
       expect(output).toMatch(/^begins\nreceived \d+\n$/);
       break;
     }
-    expect(existsSync(target), 'never a file that is not whole').toBe(false);
+    // Whole, if it died between the file's last step and its own end.
+    if (existsSync(target)) isWhole();
     kills++;
     expect(kills, 'each run brings it on').toBeLessThan(40);
   }
