@@ -1,6 +1,4 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileError } from './contract/errors.ts';
 import { runInEngine, type StartEngineProcess } from './engine-process.ts';
 import type { HubName } from './contract/models.ts';
 import type { ApiContext } from './handlers/api.ts';
@@ -18,6 +16,7 @@ import type { StartEngine } from './runners/engine-job.ts';
 import type { GetModelStore } from './runners/model-jobs.ts';
 import { loraRecorder } from './runners/record-lora.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
+import { makeFolder } from './weights/make-folder.ts';
 
 export interface AppOptions {
   readonly dataFolder: string;
@@ -49,7 +48,7 @@ export async function openApp({ dataFolder, name, startEngine, tokens }: AppOpti
   const library = await Library.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
-    await makeLorasFolder(join(dataFolder, LORAS_FOLDER));
+    await makeFolder(join(dataFolder, LORAS_FOLDER));
     const models = modelStore(dataFolder, settings, tokens);
     const record = loraRecorder(library);
     const engine: StartEngine = (job, run) => runInEngine(job, run, startEngine);
@@ -85,13 +84,4 @@ function modelStore(dataFolder: string, settings: SettingsStore, tokens: TokenKe
   });
   return () =>
     (store ??= import('./pipelines/model-store.ts').then(({ ModelStore: Store }) => new Store({ dataFolder, folders, token })));
-}
-
-/** Jobs write their LoRAs here unless they are told another place. */
-async function makeLorasFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(folder, 'write', error);
-  }
 }

@@ -1,6 +1,6 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { fileError, I2lError } from '../contract/errors.ts';
+import { I2lError } from '../contract/errors.ts';
 import type { JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { inspectLora, type LoraSummary } from '../pipelines/inspect-lora.ts';
@@ -10,6 +10,7 @@ import { spectrumTable } from '../pipelines/spectrum-table.ts';
 import { loraPath, runAndReport, runEngineJob, type CommandContext, type CreateOptions, type EngineOptions } from './commands.ts';
 import { formatBytes, percent } from './report.ts';
 import { parseInput } from './weighted-file.ts';
+import { makeFolderSync } from '../weights/make-folder.ts';
 
 /** The commands that work on LoRA files: rank, merge, inspect, diff. */
 
@@ -51,7 +52,7 @@ function choiceOf({ rank: fixed, energy, ratio, perModule = false }: RankOptions
 async function showSpectrum(context: CommandContext, file: string, options: RankOptions): Promise<void> {
   const kept = keptSpectrum(file, join(dataFolder(), 'cache'));
   if (!kept.spectrum) {
-    makeFolder(dirname(kept.path));
+    makeFolderSync(dirname(kept.path));
     await runEngineJob(context, { ...engineOptions(options), kind: 'spectrum', file: resolve(file), output: kept.path });
   }
   const spectrum = kept.spectrum ?? readSpectrum(kept.path);
@@ -63,14 +64,6 @@ async function showSpectrum(context: CommandContext, file: string, options: Rank
   const words = [`${file}: ${spectrum.length} modules`, ' rank       kept      worst  in bf16  worst module', ...lines].join('\n');
   const modules = spectrum.map((module) => ({ ...module, singularValues: [...module.singularValues] }));
   context.report.result(words, { type: 'spectrum', file, ranks: rows, modules });
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(folder, 'write', error);
-  }
 }
 
 export interface MergeOptions extends LoraOptions {

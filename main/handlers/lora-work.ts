@@ -1,7 +1,5 @@
-import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { implement } from '@orpc/server';
-import { fileError } from '../contract/errors.ts';
 import { KEY_FORMS, type RankChoice } from '../contract/job.ts';
 import { loraWorkContract, type SpectrumAnswer } from '../contract/lora-work.ts';
 import type { LoraView } from '../contract/loras.ts';
@@ -13,6 +11,7 @@ import { answerErrors } from './base.ts';
 import { freeOutput } from './free-output.ts';
 import type { JobsContext } from './jobs.ts';
 import type { SetsContext } from './sets.ts';
+import { makeFolderSync } from '../weights/make-folder.ts';
 
 export type LoraWorkContext = SetsContext & JobsContext & Pick<AppContext, 'dataFolder' | 'settings'>;
 
@@ -80,7 +79,7 @@ async function spectrumOf(context: LoraWorkContext, id: number): Promise<Spectru
   if (spectrum) return { state: 'ready', ...spectrumView(spectrum) };
   const running = spectrumJob(context, path);
   if (running) return { state: 'computing', job: running.id };
-  makeFolder(dirname(path));
+  makeFolderSync(dirname(path));
   const job = enqueue(context, 'spectrum', lora.name, { file: lora.file, output: path });
   return { state: 'computing', job: job.id };
 }
@@ -92,14 +91,6 @@ function spectrumJob({ queue }: LoraWorkContext, output: string): JobView | unde
     const { input } = queue.get(id);
     return typeof input === 'object' && input !== null && 'output' in input && input.output === output;
   });
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(folder, 'write', error);
-  }
 }
 
 function keyFormOf({ keyForm }: LoraView): string {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { Storage } from '../contract/library-values.ts';
@@ -8,6 +8,7 @@ import { copyToPart, publishNew, publishOver, writePart } from '../weights/atomi
 import { fileState } from '../weights/file-state.ts';
 import type { Database } from './database.ts';
 import { fromStored, imageCopy, thumbnailFile } from './places.ts';
+import { makeFolder } from '../weights/make-folder.ts';
 
 /** An image that was looked at, its thumbnail made, and its copy if one was asked for; not yet a row. */
 export interface TakenImage extends Omit<ImageLook, 'thumbnail'> {
@@ -130,12 +131,6 @@ export class Images {
 async function removeFile(file: string): Promise<void> {
   await rm(file, { force: true }).catch((error: unknown) => {
     throw fileError(file, 'write', error);
-  });
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw fileError(folder, 'write', error);
   });
 }
 

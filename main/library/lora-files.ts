@@ -1,7 +1,7 @@
 import { basename, dirname, join, resolve } from 'node:path';
 import { lstatSync } from 'node:fs';
-import { mkdir, rmdir } from 'node:fs/promises';
-import { fileError, I2lError } from '../contract/errors.ts';
+import { rmdir } from 'node:fs/promises';
+import { I2lError } from '../contract/errors.ts';
 import type { FailedFile, Storage } from '../contract/library-values.ts';
 import type { LoraFacts, LoraView } from '../contract/loras.ts';
 import { contentOf, copyToPart, publishNew } from '../weights/atomic-copy.ts';
@@ -12,6 +12,7 @@ import type { LoraRow } from './lora-rows.ts';
 import type { Loras, NewLora } from './loras.ts';
 import { isAnother, isFile, moveLora, removeLora } from './move-files.ts';
 import { fromStored, isStoredInside, lorasFolder, toStored, trashFolder } from './places.ts';
+import { makeFolder } from '../weights/make-folder.ts';
 
 /** Which files a change may touch: those in the data folder, or also those elsewhere. */
 export type Reach = 'own' | 'all';
@@ -218,10 +219,4 @@ function noFreeName(name: string): I2lError {
 /** Also a link to nowhere. */
 function existing(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw fileError(folder, 'write', error);
-  });
 }

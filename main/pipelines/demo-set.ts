@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fileError } from '../contract/errors.ts';
 import { Threads } from '../offload/threads.ts';
 import { contentOf, copyToPart, publishOver } from '../weights/atomic-copy.ts';
+import { makeFolder } from '../weights/make-folder.ts';
 
 /** What the demo puts into the data folder. */
 export interface DemoFiles {
@@ -61,9 +62,7 @@ async function makeModels(folder: string): Promise<void> {
 
 /** They are the user's to use and to delete: copies, that come again with the next preparation. */
 async function copyExamples(folder: string): Promise<string[]> {
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw fileError(folder, 'write', error);
-  });
+  await makeFolder(folder);
   const names = await readdir(EXAMPLES).catch((error: unknown) => {
     throw fileError(EXAMPLES, 'read', error);
   });

@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { arch, cpus, platform, release } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -16,6 +15,7 @@ import { I2lError } from '../contract/errors.ts';
 import { runInEngine } from '../engine-process.ts';
 import { VERSION } from '../pipelines/version.ts';
 import { publishOver, writePart } from '../weights/atomic-copy.ts';
+import { makeFolder } from '../weights/make-folder.ts';
 import type { StartEngine } from './engine-job.ts';
 
 /** In the order in which they are tried where the user leaves the choice to us. */
@@ -143,7 +143,7 @@ export class Devices {
 
   async #keep(device: Device, outcome: DeviceOutcome): Promise<void> {
     const tests = { ...this.#read(), [device]: { at: this.#now(), outcome } };
-    await mkdir(this.#folder, { recursive: true });
+    await makeFolder(this.#folder);
     const text = `${JSON.stringify({ machine: thisMachine(), tests }, null, 2)}\n`;
     await publishOver(await writePart(this.#file, Buffer.from(text)));
   }

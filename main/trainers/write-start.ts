@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileError, I2lError, systemCode } from '../contract/errors.ts';
@@ -14,6 +14,7 @@ import { oneTrainer } from './onetrainer.ts';
 import { readmeText } from './readme-text.ts';
 import { IMAGES_FOLDER, LORA_FILE, type TextFile, type Trainer, type TrainingStart } from './trainer.ts';
 import { captionName, defaultCaption, planImages, type ImageFile, type PlannedImage } from './training-images.ts';
+import { makeFolderSync } from '../weights/make-folder.ts';
 
 export const TRAINERS = { diffsynth, musubi, 'ai-toolkit': aiToolkit, onetrainer: oneTrainer } satisfies Record<TrainerId, Trainer>;
 
@@ -62,7 +63,7 @@ export async function writeTrainingStart(request: StartRequest, tools: StartTool
   removeStaleParts(folder);
   const temporary = temporaryPath(folder);
   try {
-    makeFolder(join(temporary, IMAGES_FOLDER));
+    makeFolderSync(join(temporary, IMAGES_FOLDER));
     await tools.writeLora(join(temporary, LORA_FILE), trainer.keyForm);
     for (const image of images) await writeImage(image, join(temporary, IMAGES_FOLDER), tools);
     for (const text of texts) await writeText(text, temporary);
@@ -122,14 +123,6 @@ async function writeText({ name, text, executable = false }: TextFile, folder: s
   const file = join(folder, name);
   await publishOver(await writePart(file, text));
   if (executable) await chmod(file, 0o755);
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(folder, 'write', error);
-  }
 }
 
 /** An empty folder gives way; one that has been filled meanwhile does not. */

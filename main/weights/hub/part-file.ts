@@ -1,9 +1,10 @@
-import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileError } from '../../contract/errors.ts';
 import { syncFolder } from '../atomic-copy.ts';
 import { lockDownload } from './download-lock.ts';
 import { Journal, readJournal, type FinishedBlocks, type JournalHead } from './journal.ts';
+import { makeFolder } from '../make-folder.ts';
 
 /** A file that is being downloaded: the part itself, its journal, and the lock that keeps others away. */
 export class PartFile {
@@ -142,12 +143,4 @@ async function usableBlocks(target: string, head: JournalHead): Promise<Finished
   const { size } = await stat(partPath(target)).catch(() => ({ size: -1 }));
   const finished = size === head.size ? await readJournal(journalPath(target), head) : undefined;
   return finished ?? new Map();
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(folder, 'write', error);
-  }
 }
