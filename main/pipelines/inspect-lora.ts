@@ -32,13 +32,13 @@ export function inspectLora(path: string): LoraSummary {
   return atOnce(summarySteps(path));
 }
 
-/** The same, by and by: between two parts of a large file others have their turn. @throws I2lError as inspectLora */
+/** The same, by and by: others have their turn before it and between two parts of a large file. @throws I2lError as inspectLora */
 export async function readLora(path: string): Promise<LoraSummary> {
   const steps = summarySteps(path);
   for (;;) {
+    await new Promise((resolve) => setImmediate(resolve));
     const { done, value } = steps.next();
     if (done) return value;
-    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
