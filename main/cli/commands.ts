@@ -16,7 +16,7 @@ import { collectImages } from '../imaging/list-images.ts';
 import { weighted } from './image-weights.ts';
 import { recordMade } from './record.ts';
 import { parseInput } from './weighted-file.ts';
-import { formatBytes, formatDuration, resultWords, type Report } from './report.ts';
+import { counted, formatBytes, formatDuration, resultWords, type Report } from './report.ts';
 
 /** Each command: its arguments as parsed, a report to speak through, a signal that interrupts it. */
 export interface CommandContext {
@@ -285,11 +285,11 @@ function predictionLine({
 function estimateWords({ networks, weightBytes, peakBytes, seconds, rank, modules, outputBytes, images }: JobEstimate): string {
   const rows = networks.map((network) => {
     const { stages, runs, imagesPerRun } = network;
-    const how = `${stages} stages in ${runs} runs, ${imagesPerRun} image${imagesPerRun === 1 ? '' : 's'} a run`;
+    const how = `${stages} stages in ${runs} runs, ${counted(imagesPerRun, 'image')} a run`;
     return `  ${network.network.padEnd(8)} ${network.id}: reads ${formatBytes(network.weightBytes)}, peak ${formatBytes(network.peakBytes)}, about ${formatDuration(network.seconds)}; ${how}`;
   });
   return [
-    `${images} image${images === 1 ? '' : 's'} -> rank ${rank}, ${modules} modules, ${formatBytes(outputBytes)}`,
+    `${counted(images, 'image')} -> rank ${rank}, ${modules} modules, ${formatBytes(outputBytes)}`,
     ...rows,
     `  in all   reads ${formatBytes(weightBytes)}, peak ${formatBytes(peakBytes)}, about ${formatDuration(seconds)} (a guess for two cores; the run measures as it goes)`,
   ].join('\n');

@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
 import { parseCount, parseList, parseOffset } from './arguments.ts';
-import type { CommandContext } from './commands.ts';
 import type * as LibraryCommands from './library-commands.ts';
+import type { Act } from './models-options.ts';
 import type { ReportOptions } from './report.ts';
 import type * as SetsCommands from './sets-commands.ts';
 
-type Act = (options: ReportOptions, command: (context: CommandContext) => unknown) => Promise<void>;
 type Shown = (command: Command) => Command;
 
 const LIMIT = 50;

@@ -5,7 +5,8 @@ import type { CommandContext } from './commands.ts';
 import type * as Commands from './models-commands.ts';
 import type { ReportOptions } from './report.ts';
 
-type Act = (options: ReportOptions, command: (context: CommandContext) => unknown) => Promise<void>;
+/** Runs a command and turns its end into an exit code. */
+export type Act = (options: ReportOptions, command: (context: CommandContext) => unknown) => Promise<void>;
 
 /** i2l models …; what does the work is loaded when it is asked for. */
 export function registerModels(models: Command, shown: (command: Command) => Command, act: Act): void {

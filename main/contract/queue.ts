@@ -14,6 +14,12 @@ export function hasEnded(state: JobState): boolean {
   return (ENDED_STATES as readonly JobState[]).includes(state);
 }
 
+/** Those of jobs that have not ended. */
+export const OPEN_STATES: readonly JobState[] = JOB_STATES.filter((state) => !hasEnded(state));
+
+/** Characters of a job's title. */
+export const MOST_TITLE = 500;
+
 /** Jobs of one lane take turns; lanes run beside each other. */
 export const LANES = ['engine', 'light', 'download'] as const;
 export type Lane = (typeof LANES)[number];
@@ -120,7 +126,7 @@ export const jobsContract = {
     .input(
       z.object({
         kind: z.string().min(1),
-        title: z.string().min(1).max(500),
+        title: z.string().min(1).max(MOST_TITLE),
         input: z.unknown(),
         priority: priority.default(0),
       }),

@@ -1,13 +1,12 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
-import { hasEnded, JOB_STATES } from '../contract/queue.ts';
+import { OPEN_STATES } from '../contract/queue.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import type { Library } from '../library/library.ts';
 import { lorasFolder } from '../library/places.ts';
 import { safeName, versionName } from '../weights/file-names.ts';
 
-const OPEN_STATES = JOB_STATES.filter((state) => !hasEnded(state));
 const MOST_VERSIONS = 1000;
 
 interface Places {

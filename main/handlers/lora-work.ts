@@ -3,7 +3,7 @@ import { implement } from '@orpc/server';
 import { KEY_FORMS, type RankChoice } from '../contract/job.ts';
 import { loraWorkContract, type SpectrumAnswer } from '../contract/lora-work.ts';
 import type { LoraView } from '../contract/loras.ts';
-import { hasEnded, JOB_STATES, type JobView } from '../contract/queue.ts';
+import { MOST_TITLE, OPEN_STATES, type JobView } from '../contract/queue.ts';
 import { keptSpectrum } from '../pipelines/spectrum-cache.ts';
 import { spectrumView } from '../pipelines/spectrum-view.ts';
 import type { AppContext } from './app.ts';
@@ -14,9 +14,6 @@ import type { SetsContext } from './sets.ts';
 import { makeFolderSync } from '../weights/make-folder.ts';
 
 export type LoraWorkContext = SetsContext & JobsContext & Pick<AppContext, 'dataFolder' | 'settings'>;
-
-/** Of a job. */
-const MOST_TITLE = 500;
 
 const work = implement(loraWorkContract).$context<LoraWorkContext>().use(answerErrors);
 
@@ -86,8 +83,7 @@ async function spectrumOf(context: LoraWorkContext, id: number): Promise<Spectru
 
 /** One that is on its way already, for whichever window. */
 function spectrumJob({ queue }: LoraWorkContext, output: string): JobView | undefined {
-  const states = JOB_STATES.filter((state) => !hasEnded(state));
-  return queue.list({ states, kinds: ['spectrum'] }).find(({ id }) => {
+  return queue.list({ states: OPEN_STATES, kinds: ['spectrum'] }).find(({ id }) => {
     const { input } = queue.get(id);
     return typeof input === 'object' && input !== null && 'output' in input && input.output === output;
   });

@@ -4,10 +4,11 @@ import { I2lError } from '../contract/errors.ts';
 import { EXPERTS_OF, type ExpertName, type TargetId } from '../contract/experts.ts';
 import type { CreateJob, SetJob } from '../contract/job.ts';
 import type { ModelsChoice } from '../contract/models.ts';
-import type { JobView } from '../contract/queue.ts';
+import { MOST_TITLE, type JobView } from '../contract/queue.ts';
 import { recipeContract, type Estimate, type ExpertOption } from '../contract/recipe.ts';
 import type { ImageSet } from '../contract/sets.ts';
 import type { Library } from '../library/library.ts';
+import type { JobEstimate } from '../pipelines/plan.ts';
 import { modelsById, modelsFor } from '../weights/catalogue.ts';
 import { locateModel } from '../weights/locate.ts';
 import type { AppContext } from './app.ts';
@@ -19,15 +20,14 @@ import type { SetsContext } from './sets.ts';
 
 type RecipeContext = SetsContext & JobsContext & Pick<ModelsContext, 'models'> & Pick<AppContext, 'dataFolder' | 'settings'>;
 
-/** Of a job. */
-const MOST_TITLE = 500;
-
 const recipe = implement(recipeContract).$context<RecipeContext>().use(answerErrors);
 
 export const recipeRouter = recipe.router({
-  options: recipe.options.handler(async ({ input: { target }, context }) => ({
-    experts: await Promise.all(EXPERTS_OF[target].map((name) => optionOf(context, target, name))),
-  })),
+  options: recipe.options.handler(async ({ input: { target }, context }) => {
+    const experts = EXPERTS_OF[target];
+    const missing = new Set(await missingOf(modelsFor(target, experts), context));
+    return { experts: experts.map((name) => optionOf(target, name, missing)) };
+  }),
   estimate: recipe.estimate.handler(async ({ input: { images, setIds, ...rest }, context }) => {
     const counts = setIds?.map((id) => usedImages(usableSet(context.library, id)).length) ?? [images ?? 1];
     return estimateOf(counts, rest, context);
@@ -58,7 +58,10 @@ async function estimateOf(
   };
   const images = counts.reduce((sum, count) => sum + count, 0);
   const { networks, ...whole } = planJob({ ...common, images });
-  const plans = new Map([...new Set(counts)].map((count) => [count, planJob({ ...common, images: count })]));
+  // Of one LoRA, the whole is its plan.
+  const planOf = (count: number): JobEstimate =>
+    count === images ? { networks, ...whole } : planJob({ ...common, images: count });
+  const plans = new Map([...new Set(counts)].map((count) => [count, planOf(count)]));
   return {
     ...whole,
     networks: [...networks],
@@ -111,12 +114,12 @@ function usableSet({ sets }: Library, id: number): ImageSet {
   return set;
 }
 
-async function optionOf(context: RecipeContext, target: TargetId, name: ExpertName): Promise<ExpertOption> {
-  const missing = await missingOf(modelsFor(target, [name]), context);
+function optionOf(target: TargetId, name: ExpertName, missing: ReadonlySet<string>): ExpertOption {
+  const own = modelsFor(target, [name]).filter((id) => missing.has(id));
   return {
     name,
-    isReady: missing.length === 0,
-    missing: modelsById(missing).map(({ id, title, bytes }) => ({ id, title, ...(bytes === null ? {} : { bytes }) })),
+    isReady: own.length === 0,
+    missing: modelsById(own).map(({ id, title, bytes }) => ({ id, title, ...(bytes === null ? {} : { bytes }) })),
   };
 }
 

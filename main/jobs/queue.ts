@@ -2,7 +2,7 @@ import { I2lError } from '../contract/errors.ts';
 import {
   ENDED_STATES,
   hasEnded,
-  JOB_STATES,
+  OPEN_STATES,
   LANES,
   type JobDetails,
   type JobState,
@@ -45,7 +45,6 @@ const RETRY_MS = 1000;
 const TICK_MS = 1000;
 /** Ended jobs of earlier processes that the events tell of; the others are in the store. */
 const KNOWN_ENDED = 200;
-const OPEN_STATES = JOB_STATES.filter((state) => !hasEnded(state));
 const AT_REST = ['waiting', 'paused'] as const;
 /** Seconds between two writes of a running job's progress, for readers of the store. */
 const FLUSH_SECONDS = 1;

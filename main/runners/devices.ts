@@ -89,14 +89,14 @@ export class Devices {
    */
   async choose(choice: DeviceChoice, threads: number, { emit, signal }: ChooseOptions): Promise<Device> {
     if (choice === 'cpu') return 'cpu';
+    const tests = this.#read();
     if (choice === 'auto') {
       for (const device of PREFERRED.filter(isPossible)) {
-        const known = this.#read()[device]?.outcome;
-        if (isFaster(known ?? (await this.#test(device, threads, signal)))) return device;
+        if (isFaster(tests[device]?.outcome ?? (await this.#test(device, threads, signal)))) return device;
       }
       return 'cpu';
     }
-    const known = this.#read()[choice]?.outcome;
+    const known = tests[choice]?.outcome;
     // One that failed may have been mended since; who asks for it would rather wait a moment.
     const outcome = known?.state === 'passed' ? known : await this.#test(choice, threads, signal);
     if (outcome.state === 'passed') return choice;

@@ -34,14 +34,16 @@ export function engineRunner<J extends Job>(
     inputSchema: schema,
     run: async (job, context) => {
       if (context.journal.done(DONE)) return context.journal.get(DONE);
-      const result = await start(job, {
-        signal: context.signal,
-        onEvent: (event) => tell(context, job, event),
-      });
+      const result = await startTold(job, context, start);
       context.journal.finish(DONE, result, await record?.(job, result));
       return result;
     },
   };
+}
+
+/** Runs an engine for a job of the queue, which shows its events. @throws I2lError as the engine */
+export function startTold(job: Job, context: JobContext, start: StartEngine): Promise<JobResult> {
+  return start(job, { signal: context.signal, onEvent: (event) => tell(context, job, event) });
 }
 
 /** What of an engine's events the queue shows: progress, and a line of log for each note and each failed set. */

@@ -1,8 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
-import { mergeJobSchema, type JobResult } from '../contract/job.ts';
-import { stopReasonOf, type JobContext, type JobRunner } from '../jobs/runner.ts';
-import { tell, type StartEngine } from './engine-job.ts';
+import { mergeJobSchema } from '../contract/job.ts';
+import { stopReasonOf, type JobRunner } from '../jobs/runner.ts';
+import { startTold, type StartEngine } from './engine-job.ts';
 import type { RecordLora } from './record-lora.ts';
 
 const mergeAtRankJobSchema = mergeJobSchema.extend({
@@ -30,10 +30,10 @@ export function mergeAtRankRunner(record: RecordLora, start: StartEngine): JobRu
       let goesOn = false;
       try {
         if (!journal.done(MERGED) || !existsSync(sum)) {
-          await run({ ...mergeOf(job), output: sum }, context, start);
+          await startTold({ ...mergeOf(job), output: sum }, context, start);
           journal.finish(MERGED, true);
         }
-        const result = await run(resetOf(job, sum), context, start);
+        const result = await startTold(resetOf(job, sum), context, start);
         journal.finish(DONE, result, await record({ file: job.output, note: job.library }));
         return result;
       } catch (error) {
@@ -56,8 +56,4 @@ function mergeOf({ inputs, keyForm, memory, device, threads }: MergeAtRankJob): 
 function resetOf({ rank, output, dtype, keyForm, memory, device, threads }: MergeAtRankJob, file: string): EngineJob {
   const choice = { kind: 'fixed', rank } as const;
   return { kind: 'reset-rank', file, choice, split: 'b-heavy', output, dtype, keyForm, memory, device, threads };
-}
-
-function run(engineJob: EngineJob, context: JobContext, start: StartEngine): Promise<JobResult> {
-  return start(engineJob, { signal: context.signal, onEvent: (event) => tell(context, engineJob, event) });
 }

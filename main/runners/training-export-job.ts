@@ -5,7 +5,7 @@ import { trainingExportJobSchema, type TrainingExportJob } from '../contract/exp
 import type { JobContext, JobRunner } from '../jobs/runner.ts';
 import { exportTrainingStart, LORA_FILE, type ImageFile } from '../pipelines/export-trainer.ts';
 import { contentOf } from '../weights/atomic-copy.ts';
-import { tell, type StartEngine } from './engine-job.ts';
+import { startTold, type StartEngine } from './engine-job.ts';
 import type { LibraryPlaces } from './export-job.ts';
 
 /** The folder was free when the job began: what is in it later is the job's own. */
@@ -43,10 +43,7 @@ async function write(job: TrainingExportJob, context: JobContext, { library }: L
     { file: lora.file, trainer, folder, rank, images, trigger: lora.triggerWords, steps, baseModel },
     {
       signal: context.signal,
-      change: (change) => {
-        const engineJob = { ...change, memory, device, threads } as Parameters<StartEngine>[0];
-        return start(engineJob, { signal: context.signal, onEvent: (event) => tell(context, job, event) });
-      },
+      change: (change) => startTold({ ...change, memory, device, threads } as Parameters<StartEngine>[0], context, start),
     },
   );
   for (const note of [...written.notes, ...written.fillIn]) context.log(note);

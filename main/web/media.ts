@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileError } from '../contract/errors.ts';
@@ -17,16 +17,16 @@ type Show = (library: Library, name: string) => Promise<Response | undefined>;
 const KINDS: Readonly<Record<string, Show>> = {
   thumbnails: async ({ images }, name) => {
     const hash = hashOf(name);
-    return hash === undefined ? nothing() : picture(await bytesOf(await images.thumbnail(hash)));
+    return hash === undefined ? undefined : picture(await bytesOf(await images.thumbnail(hash)));
   },
   /** What the encoders will see of it: the middle square. */
   crops: async ({ images }, name) => {
     const hash = hashOf(name);
-    return hash === undefined ? nothing() : picture(await cropPreview(await images.fileOf(hash)));
+    return hash === undefined ? undefined : picture(await cropPreview(await images.fileOf(hash)));
   },
   loras: async ({ loras }, name) => {
     const id = /^[1-9]\d{0,14}$/.test(name) ? Number(name) : undefined;
-    return id === undefined ? nothing() : download(loras.view(id).file);
+    return id === undefined ? undefined : download(loras.view(id).file);
   },
 };
 
@@ -44,20 +44,15 @@ function hashOf(name: string): string | undefined {
   return hashSchema.safeParse(name).data;
 }
 
-function nothing(): undefined {
-  return undefined;
-}
-
 function picture(bytes: Uint8Array<ArrayBuffer>): Response {
   return new Response(bytes, { headers: { 'content-type': 'image/webp', 'cache-control': FOR_GOOD } });
 }
 
 async function bytesOf(file: string): Promise<Uint8Array<ArrayBuffer>> {
-  const handle = await opened(file);
   try {
-    return new Uint8Array(await handle.readFile());
-  } finally {
-    await handle.close();
+    return new Uint8Array(await readFile(file));
+  } catch (error) {
+    throw fileError(file, 'read', error);
   }
 }
 

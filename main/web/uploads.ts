@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
@@ -72,12 +72,12 @@ async function receive({ body, headers, signal }: Request, folder: string, file:
 }
 
 function tooLarge(file: string): I2lError {
-  const name = file.split(/[\\/]/).at(-1) ?? '';
+  const name = basename(file);
   return new I2lError('IMAGE_TOO_LARGE', `${name}: files above ${LARGEST_UPLOAD / 2 ** 20} MiB are not taken.`, { file: name });
 }
 
 /** By the name that the user knows; where it lay for a moment says nothing. */
 function told({ code, message, fields, cause }: I2lError, file: string): I2lError {
-  const name = file.split(/[\\/]/).at(-1) ?? '';
+  const name = basename(file);
   return new I2lError(code, message.replaceAll(file, name), { ...fields, file: name }, cause);
 }
