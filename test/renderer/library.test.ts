@@ -5,7 +5,7 @@ import { countFilters, NO_FILTERS, queryOf, type Filters } from '../../renderer/
 import { missingPages, PAGE, rowAt, withPage, type Pages } from '../../renderer/src/state/pages.ts';
 import { worstFirst } from '../../renderer/src/views/library/comparison.ts';
 import { barsPath, rowOf, shareAt, sharesOf } from '../../renderer/src/views/library/rank-view.ts';
-import { moved, moveOf, type Move } from '../../renderer/src/views/library/selection.ts';
+import { moved, moveOf, type Move } from '../../renderer/src/ui/selection.ts';
 
 describe('pages of a long list', () => {
   const page = (at: number, turn: number): { rows: number[]; turn: number } => ({
