@@ -51,12 +51,16 @@ export interface Work {
   readonly images: number;
 }
 
-/** What a job may take of the machine. */
-export interface Allowance {
+/** What a job asks for. */
+export interface Budgets {
   /** Bytes. */
   readonly memory: number;
-  /** Bytes of the device's own memory; absent: as much as a stage takes. */
+  /** Bytes of another device's own memory; absent on the CPU, and for as much as a stage takes. */
   readonly vram?: number | undefined;
+}
+
+/** What a job may take of the machine. */
+export interface Allowance extends Budgets {
   /** The most groups of stages side by side, see offload/lanes.ts. */
   readonly lanes: number;
 }
@@ -64,16 +68,9 @@ export interface Allowance {
 /** More lanes than this read faster than memory gives. */
 const MOST_LANES = 8;
 
-/** What a job asks for. */
-export interface Budgets {
-  readonly memory: number;
-  readonly vram?: number | undefined;
-}
-
 /** Lanes are threads of the CPU; another device has one queue. @param threads 0: one a core */
-export function allowance({ memory, vram }: Budgets, { device, threads }: SessionOptions): Allowance {
-  if (device !== 'cpu') return { memory, vram, lanes: 1 };
-  return { memory, lanes: Math.min(threadsOf(threads), MOST_LANES) };
+export function allowance(budgets: Budgets, { device, threads }: SessionOptions): Allowance {
+  return { ...budgets, lanes: device === 'cpu' ? Math.min(threadsOf(threads), MOST_LANES) : 1 };
 }
 
 /** @throws I2lError MEMORY_BUDGET */
@@ -114,9 +111,9 @@ export function imagesThatFit(networks: readonly PreparedNetwork[], most: number
   return fits;
 }
 
-function canPlan(networks: readonly PreparedNetwork[], images: number, { memory, vram }: Budgets): boolean {
+function canPlan(networks: readonly PreparedNetwork[], images: number, budgets: Budgets): boolean {
   try {
-    planAll(networks.map((network) => ({ network, images })), { memory, vram, lanes: 1 }); // prettier-ignore
+    planAll(networks.map((network) => ({ network, images })), { ...budgets, lanes: 1 }); // prettier-ignore
     return true;
   } catch (error) {
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;
