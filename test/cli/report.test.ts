@@ -58,8 +58,14 @@ test.each([
   ['/a/b.safetensors', '/a/b.safetensors', 1],
   ['/a/b.safetensors:0.7', '/a/b.safetensors', 0.7],
   ['/a/b.safetensors:-2', '/a/b.safetensors', -2],
+  ['/a/b.safetensors:1e-1', '/a/b.safetensors', 0.1],
+  ['/a/b.safetensors:+.5', '/a/b.safetensors', 0.5],
+  ['/a/b.safetensors:0.5.safetensors:2E1', '/a/b.safetensors:0.5.safetensors', 20],
 ])('%s is a merge input', (text, file, strength) => expect(parseInput(text)).toEqual({ file, strength }));
 
-test('a merge input that is no LoRA is refused', () => {
-  expect(() => parseInput('x.bin:1')).toThrow('x.bin:1');
-});
+test.each(['x.bin:1', 'x.safetensors:', 'x.safetensors: ', 'x.safetensors:half', 'x.safetensors:1e999', 'x.safetensors:NaN'])(
+  '%s is refused as a merge input',
+  (text) => {
+    expect(() => parseInput(text)).toThrow(text);
+  },
+);
