@@ -33,7 +33,7 @@ export class Reader {
   }
 }
 
-/** Neighbouring tensors as one read; sorted by place, small gaps (other tensors) not bridged. */
+/** Neighbouring tensors as one read, and each byte once; sorted by place, small gaps (other tensors) not bridged. */
 export function mergeRanges(ranges: readonly ReadRequest[]): ReadRequest[] {
   const sorted = ranges
     .map(({ file, offset, length }) => ({ file, offset, length }))
@@ -41,8 +41,13 @@ export function mergeRanges(ranges: readonly ReadRequest[]): ReadRequest[] {
   const merged: { file: string; offset: number; length: number }[] = [];
   for (const range of sorted) {
     const last = merged.at(-1);
-    if (last && last.file === range.file && last.offset + last.length === range.offset) last.length += range.length;
-    else merged.push(range);
+    if (last && last.file === range.file && range.offset <= endOf(last)) {
+      last.length = Math.max(endOf(last), endOf(range)) - last.offset;
+    } else merged.push(range);
   }
   return merged;
+}
+
+function endOf({ offset, length }: ReadRequest): number {
+  return offset + length;
 }
