@@ -32,6 +32,8 @@ export class SafetensorsWriter {
   readonly temporary: string;
   readonly size: number;
   readonly #slots = new Map<string, Slot>();
+  /** Bytes of each tensor that are still to come; those that are whole are not in it. */
+  readonly #missing = new Map<string, number>();
   readonly #header: Buffer;
   #fd: number | undefined;
   #created = false;
@@ -55,6 +57,7 @@ export class SafetensorsWriter {
     for (const { name, dtype, shape } of tensors) {
       const length = elementCount(shape) * DTYPE_BYTES[dtype];
       this.#slots.set(name, { offset, length });
+      if (length > 0) this.#missing.set(name, length);
       offset += length;
     }
     this.size = offset;
@@ -73,13 +76,16 @@ export class SafetensorsWriter {
     return slot;
   }
 
-  /** Writes bytes of a tensor, from `at` bytes after its start. */
+  /** Writes bytes of a tensor, from `at` bytes after its start; no byte comes twice. */
   write(name: string, bytes: Uint8Array, at = 0): void {
     const { offset, length } = this.slot(name);
     if (at < 0 || at + bytes.length > length) {
       throw new I2lError('INTERNAL', `"${name}" has ${length} bytes; ${bytes.length} at ${at} do not fit.`, { tensor: name });
     }
     this.#guard(() => this.#writeAt(bytes, offset + at));
+    const missing = (this.#missing.get(name) ?? 0) - bytes.length;
+    if (missing > 0) this.#missing.set(name, missing);
+    else this.#missing.delete(name);
   }
 
   /** Replaces a text in the header, everywhere, by another of the same length (a hash that is known only at the end). */
@@ -91,10 +97,13 @@ export class SafetensorsWriter {
     this.#guard(() => this.#writeAt(this.#header, 0));
   }
 
-  /** Makes the file durable and visible under its name. */
+  /** Makes the file durable and visible under its name. @throws I2lError INTERNAL if a tensor's bytes never came */
   finish(): void {
     this.#guard(() => {
       const fd = this.#open();
+      for (const [name, bytes] of this.#missing) {
+        throw new I2lError('INTERNAL', `${this.path}: ${bytes} bytes of "${name}" were never written.`, { tensor: name });
+      }
       fsyncSync(fd);
       closeSync(fd);
       this.#fd = undefined;

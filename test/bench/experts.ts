@@ -10,7 +10,7 @@ import { targetBlocks } from '../../main/lora/targets.ts';
 import { catalogueEntry } from '../../main/weights/catalogue.ts';
 import type { Layout } from '../../main/weights/fingerprint.ts';
 import { writeSynthetic } from '../../main/weights/synthetic.ts';
-import { SafetensorsWriter } from '../../main/weights/write-safetensors.ts';
+import { sparse } from '../models/sparse-models.ts';
 import { judge, measured } from './measure.ts';
 import { photographs } from './photographs.ts';
 
@@ -53,8 +53,7 @@ function makeModel(models: string, id: string): void {
     writeSynthetic(path, layout, { seed: 1 });
     return;
   }
-  const specs = layout.map((tensor) => ({ ...tensor, dtype: 'BF16' as const }));
-  new SafetensorsWriter(path, specs, { synthetic: 'zeros; not a trained model' }).finish();
+  sparse(path, layout, 'BF16', { synthetic: 'zeros; not a trained model' });
   writeFileSync(join(models, id, 'README'), 'Zeros, for a benchmark.\n');
 }
 
