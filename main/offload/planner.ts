@@ -61,7 +61,7 @@ const LANE_BYTES = 24 << 20;
 /** To start a thread takes as long as the work on so many bytes of weights. */
 const LEAST_LANE_BYTES = 256 << 20;
 
-/** @throws I2lError MEMORY_BUDGET, with the smallest budget that works */
+/** @throws I2lError MEMORY_BUDGET, with the smallest budgets that work */
 export function planNetwork(request: PlanRequest): NetworkPlan {
   const { network, costs, images } = request;
   const imagesPerRun = chooseImagesPerRun(request);
@@ -106,52 +106,65 @@ function independentRows(costs: readonly StageCost[]): number {
 }
 
 function chooseImagesPerRun(request: PlanRequest): number {
-  const { images, wholeBatch, budget } = request;
+  const { images, wholeBatch } = request;
   const most = wholeBatch ? images : Math.min(images, MOST_IMAGES_PER_RUN);
-  const least = wholeBatch ? images : 1;
-  const { deviceBudget = Infinity } = request;
-  for (let count = most; count >= least; count--) {
-    if (largestStage(request, count).bytes <= budget && largestOnDevice(request, count).bytes <= deviceBudget) return count;
-  }
-  const { bytes, stage } = largestStage(request, least);
-  if (bytes > budget) throw memoryRefusal(request.network, stage, bytes, budget);
-  const onDevice = largestOnDevice(request, least);
-  throw memoryRefusal(request.network, onDevice.stage, onDevice.bytes, deviceBudget, '--vram');
+  for (let count = most; count > leastImagesPerRun(request); count--) if (shortfallsAt(request, count).length === 0) return count;
+  const short = shortfalls(request);
+  if (short.length > 0) throw memoryRefusal(short);
+  return leastImagesPerRun(request);
 }
 
-/** @param bytes the smallest budget that works */
-export function memoryRefusal(
-  network: string,
-  stage: string,
-  bytes: number,
-  budget: number,
-  option: '--memory' | '--vram' = '--memory',
-): I2lError {
-  return new I2lError(
-    'MEMORY_BUDGET',
-    `${network} needs ${megabytes(bytes)} for ${stage} and may take ${megabytes(budget)}; allow at least ${option} ${megabytes(bytes)}.`,
-    { network, stage, smallest: bytes, budget, option },
-  );
+function leastImagesPerRun({ images, wholeBatch }: PlanRequest): number {
+  return wholeBatch ? images : 1;
 }
 
-interface Largest {
-  readonly bytes: number;
+/** A budget that a stage doesn't fit into. */
+export interface Shortfall {
+  readonly network: string;
   readonly stage: string;
+  /** Bytes that would do. */
+  readonly smallest: number;
+  readonly budget: number;
+  readonly option: '--memory' | '--vram';
 }
 
-function largestStage(request: PlanRequest, imagesPerRun: number): Largest {
-  return largestBy(request, (cost) => peakOf(request, [cost], { imagesPerRun, lanes: 1 }));
+/** What keeps a network from running at all: of each budget that is too small, the stage that needs most. */
+export function shortfalls(request: PlanRequest): Shortfall[] {
+  return shortfallsAt(request, leastImagesPerRun(request));
 }
 
-function largestOnDevice(request: PlanRequest, imagesPerRun: number): Largest {
-  return largestBy(request, (cost) => ownBytes([cost], imagesPerRun));
+function shortfallsAt(request: PlanRequest, imagesPerRun: number): Shortfall[] {
+  const { network, budget, deviceBudget = Infinity } = request;
+  const inMemory = largestBy(request, (cost) => peakOf(request, [cost], { imagesPerRun, lanes: 1 }));
+  const onDevice = largestBy(request, (cost) => ownBytes([cost], imagesPerRun));
+  const needs = [
+    { network, ...inMemory, budget, option: '--memory' },
+    { network, ...onDevice, budget: deviceBudget, option: '--vram' },
+  ] as const;
+  return needs.filter((need) => need.smallest > need.budget);
 }
 
-function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number): Largest {
-  let largest = { bytes: 0, stage: '' };
+/** @param short at least one; of those of one option, the one that needs most is named */
+export function memoryRefusal(short: readonly Shortfall[]): I2lError {
+  const worst = [...short].sort((a, b) => b.smallest - a.smallest);
+  const named = (['--memory', '--vram'] as const).flatMap((option) => worst.find((each) => each.option === option) ?? []);
+  const why = named.map(
+    ({ network, stage, smallest, budget, option }) =>
+      `${network} needs ${megabytes(smallest)} for ${stage}${option === '--vram' ? ' on the device' : ''} and may take ${megabytes(budget)}`,
+  );
+  const enough = named.map(({ option, smallest }) => `${option} ${megabytes(smallest)}`);
+  const [first, second] = named;
+  return new I2lError('MEMORY_BUDGET', `${why.join('; ')}; allow at least ${enough.join(' and ')}.`, {
+    ...first,
+    ...(second ? { smallestVram: second.smallest } : {}),
+  });
+}
+
+function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number): Pick<Shortfall, 'smallest' | 'stage'> {
+  let largest = { smallest: 0, stage: '' };
   for (const cost of costs) {
     const bytes = bytesOf(cost);
-    if (bytes > largest.bytes) largest = { bytes, stage: cost.id };
+    if (bytes > largest.smallest) largest = { smallest: bytes, stage: cost.id };
   }
   return largest;
 }

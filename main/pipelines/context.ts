@@ -6,7 +6,7 @@ import type { Device } from '../contract/devices.ts';
 import type { SessionOptions } from '../onnx/runtime.ts';
 import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
-import { planNetwork, type NetworkPlan } from '../offload/planner.ts';
+import { memoryRefusal, planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../offload/planner.ts';
 import { ProgressMeter, type Progress } from '../offload/progress.ts';
 import { Reader } from '../offload/reader.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
@@ -73,30 +73,21 @@ export function allowance(budgets: Budgets, { device, threads }: SessionOptions)
   return { ...budgets, lanes: device === 'cpu' ? Math.min(threadsOf(threads), MOST_LANES) : 1 };
 }
 
-/** @throws I2lError MEMORY_BUDGET */
-function planFor({ network, images }: Work, { memory, vram, lanes }: Allowance): NetworkPlan {
+function requestOf({ network, images }: Work, { memory, vram, lanes }: Allowance): PlanRequest {
   const { name, costs, wholeBatch, held } = network;
   const baseline = ENGINE_BASELINE_BYTES + held.fixed + held.perImage * images;
-  return planNetwork({ network: name, costs, images, budget: memory, deviceBudget: vram, baseline, wholeBatch, lanes });
+  return { network: name, costs, images, budget: memory, deviceBudget: vram, baseline, wholeBatch, lanes };
 }
 
 /**
  * Plans all of a job's work.
- * @throws I2lError MEMORY_BUDGET of the one that needs most, so that the budget it names is enough for all
+ * @throws I2lError MEMORY_BUDGET of those that need most, so that the budgets it names are enough for all
  */
 export function planAll(works: readonly Work[], allowed: Allowance): ReadonlyMap<PreparedNetwork, NetworkPlan> {
-  const plans = new Map<PreparedNetwork, NetworkPlan>();
-  const refused: I2lError[] = [];
-  for (const work of works) {
-    try {
-      plans.set(work.network, planFor(work, allowed));
-    } catch (error) {
-      refused.push(I2lError.from(error));
-    }
-  }
-  const [worst] = refused.sort((a, b) => smallestOf(b) - smallestOf(a));
-  if (worst) throw worst;
-  return plans;
+  const requests = works.map((work) => [work.network, requestOf(work, allowed)] as const);
+  const short = requests.flatMap(([, request]) => shortfalls(request));
+  if (short.length > 0) throw memoryRefusal(short);
+  return new Map(requests.map(([network, request]) => [network, planNetwork(request)]));
 }
 
 /** The most images, up to `most`, that each of these networks can run over at once within the budget; at least 1. */
@@ -119,11 +110,6 @@ function canPlan(networks: readonly PreparedNetwork[], images: number, budgets: 
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;
     throw error;
   }
-}
-
-/** Anything but a budget's refusal goes first. */
-function smallestOf({ code, fields }: I2lError): number {
-  return code === 'MEMORY_BUDGET' ? Number(fields['smallest']) : Number.POSITIVE_INFINITY;
 }
 
 export function threadsOf(wanted: number): number {
@@ -166,7 +152,7 @@ export class NetworkRunner {
     if (!planned) throw new I2lError('INTERNAL', `${network.name} was not planned.`);
     if (images === 0) return this.#meter.skip(planned);
     const isAsPlanned = images === undefined || images === planned.images;
-    const plan = isAsPlanned ? planned : planFor({ network, images }, this.#allowed);
+    const plan = isAsPlanned ? planned : planNetwork(requestOf({ network, images }, this.#allowed));
     const tell = ({ network: step, ...progress }: Progress): void =>
       this.#context.emit({ type: 'progress', step, images: plan.images, device: this.#session.device, ...progress });
     if (!this.#hasBegun) tell(this.#meter.begin(planned));

@@ -51,7 +51,10 @@ export class LoraAlgebra {
   constructor(context: PipelineContext, job: { readonly threads: number; readonly memory: number }, passes: readonly LoraPass[]) {
     const peak = peakOf(passes);
     const smallest = ENGINE_BASELINE_BYTES + peak.bytes;
-    if (smallest > job.memory) throw memoryRefusal(peak.step, peak.module, smallest, job.memory);
+    if (smallest > job.memory) {
+      const { step: network, module: stage } = peak;
+      throw memoryRefusal([{ network, stage, smallest, budget: job.memory, option: '--memory' }]);
+    }
     this.#work = passes.map((pass) => ({ step: pass.kind, done: 0, total: bytesOf(pass) }));
     const bytes = this.#work.reduce((sum, { total }) => sum + total, 0);
     const heavyBytes = this.#work.reduce((sum, { step, total }) => sum + (isHeavy(step) ? total : 0), 0);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { planNetwork, type NetworkPlan, type PlanRequest } from '../../main/offload/planner.ts';
+import { memoryRefusal, planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../../main/offload/planner.ts';
 import { mergeRanges, type ReadRequest } from '../../main/offload/reader.ts';
 import type { StageCost } from '../../main/offload/stage.ts';
 import { thrownBy } from './errors.ts';
@@ -269,6 +269,23 @@ describe('by example', () => {
     expect(lanes(1000 * MIB, { costs: costs.map((cost, i) => ({ ...cost, waitsFor: i - 1 })) })).toBe(1);
   });
 
+  test('a refusal names both budgets where both are too small, and what it names is enough', () => {
+    const error = thrownBy(() => planNetwork({ ...base, budget: MIB, deviceBudget: MIB }));
+    expect(error.message).toContain('allow at least --memory 12MiB and --vram 11MiB.');
+    const { smallest, option, smallestVram } = error.fields;
+    expect(option).toBe('--memory');
+    expect(planNetwork({ ...base, budget: Number(smallest), deviceBudget: Number(smallestVram) }).imagesPerRun).toBe(1);
+  });
+
+  test('of several networks, the one that needs most of each budget is named', () => {
+    const large = { ...base, network: 'large', costs: [small('a'), stage('wide', { weights: [50 * MIB], stateBytes: 0 })] };
+    const state = { ...base, network: 'long', costs: [stage('s', { weights: [], stateBytes: 90 * MIB })] };
+    const short = [large, state].flatMap((request) => shortfalls({ ...request, budget: MIB, deviceBudget: MIB }));
+    const { message } = memoryRefusal(short);
+    expect(message).toContain('long needs 900MiB for s and may take 1MiB');
+    expect(message).toContain('large needs 50MiB for wide on the device and may take 1MiB');
+  });
+
   test('a whole batch is never split', () => {
     expect(planNetwork({ ...base, wholeBatch: true }).imagesPerRun).toBe(10);
     const error = thrownBy(() => planNetwork({ ...base, wholeBatch: true, budget: 15 * MIB }));
@@ -282,9 +299,9 @@ describe('mergeRanges', () => {
     ranges.flatMap(({ file, offset, length }) => Array.from({ length }, (_, i) => `${file}${offset + i}`));
   const end = ({ offset, length }: ReadRequest): number => offset + length;
 
-  test('reads the bytes that were asked for, and no others', () => {
+  test('reads the bytes that were asked for, no others, and each of them once', () => {
     const property = fc.property(fc.array(range, { maxLength: 20 }), (ranges) => {
-      expect(bytesOf(mergeRanges(ranges)).sort()).toEqual(bytesOf(ranges).sort());
+      expect(bytesOf(mergeRanges(ranges)).sort()).toEqual([...new Set(bytesOf(ranges))].sort());
     });
     fc.assert(property, RUNS);
   });
