@@ -48,7 +48,7 @@ function findRepeatedKey(text: string): string | undefined {
       const end = stringEnd(text, at);
       const keys = levels.at(-1);
       if (keyNext && keys) {
-        const key = JSON.parse(text.slice(at, end + 1)) as string;
+        const key = keyOf(text.slice(at + 1, end));
         if (keys.has(key)) return key;
         keys.add(key);
         keyNext = false;
@@ -65,6 +65,11 @@ function findRepeatedKey(text: string): string | undefined {
     }
   }
   return undefined;
+}
+
+/** A key as it stands between its quotes, without its escapes. */
+function keyOf(raw: string): string {
+  return raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
 }
 
 function stringEnd(text: string, start: number): number {
