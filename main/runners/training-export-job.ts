@@ -5,6 +5,7 @@ import { trainingExportJobSchema, type TrainingExportJob } from '../contract/exp
 import type { JobContext, JobRunner } from '../jobs/runner.ts';
 import { exportTrainingStart, LORA_FILE, type ImageFile } from '../pipelines/export-trainer.ts';
 import { contentOf } from '../weights/atomic-copy.ts';
+import { removeStaleParts } from '../weights/stale-files.ts';
 import { startTold, type StartEngine } from './engine-job.ts';
 import type { LibraryPlaces } from './export-job.ts';
 
@@ -24,6 +25,8 @@ export function trainingExportRunner(places: LibraryPlaces, start: StartEngine):
     run: async (job, context) => {
       const { journal } = context;
       if (journal.done(WRITTEN)) return journal.get(WRITTEN);
+      // Before all that can fail: half a folder of a process that died would stay for good.
+      removeStaleParts(job.folder);
       const file = join(job.folder, LORA_FILE);
       const isWritten = journal.done(BEGUN) && existsSync(file);
       if (!journal.done(BEGUN) && !existsSync(file)) journal.finish(BEGUN, true);

@@ -3,8 +3,8 @@ import { basename, dirname, join } from 'node:path';
 import { systemCode } from '../contract/errors.ts';
 
 /**
- * Removes temporary files that a dead process left beside `path` (see temporaryPath): after a crash of
- * the engine by its parent, and before each new write for those that lost both.
+ * Removes temporary files and folders that a dead process left beside `path` (see temporaryPath): after a crash
+ * of the engine by its parent, and before each new write for those that lost both.
  * @param owner only those of this process, which the caller knows to be dead; without it, of all dead ones.
  * @returns the names that it removed.
  */
@@ -20,10 +20,10 @@ export function removeStaleParts(path: string, owner?: number): string[] {
   return removed;
 }
 
-/** A leftover that can't be removed (a folder, another user's) is in nobody's way. */
+/** A leftover that can't be removed, another user's, is in nobody's way. */
 function remove(file: string): boolean {
   try {
-    rmSync(file, { force: true });
+    rmSync(file, { force: true, recursive: true });
     return true;
   } catch {
     return false;

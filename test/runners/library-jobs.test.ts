@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -123,6 +124,23 @@ test('a training folder that was there when the process died is not written agai
   expect(kinds).toEqual(['merge']);
   expect(await exports()).toMatchObject([{ kind: 'musubi', state: 'present' }]);
 });
+
+test.each(['it is written again', 'its LoRA is gone'])(
+  'half a training folder of a process that died goes, also if %s',
+  async (how) => {
+    const { bench, job, runner } = await trainingBench(`half, ${how}`);
+    const dead = spawnSync(process.execPath, ['-e', '']).pid;
+    const half = `${job.folder}.${dead}-0.i2l-part`;
+    mkdirSync(join(half, 'images'), { recursive: true });
+    writeFileSync(join(half, 'start.safetensors'), 'half');
+    bench.steps.set('begun', true);
+    const asked = how === 'its LoRA is gone' ? { ...job, lora: 999 } : job;
+    const ended = runner(engine(bench).start).run(asked, bench.context());
+    await (asked === job ? ended : expect(ended).rejects.toMatchObject({ code: 'NOT_IN_LIBRARY' }));
+    expect(existsSync(half)).toBe(false);
+    expect(existsSync(job.folder)).toBe(asked === job);
+  },
+);
 
 test("a folder that was somebody else's stays as it is", async () => {
   const { bench, job, runner, exports } = await trainingBench('occupied');

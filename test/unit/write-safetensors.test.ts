@@ -71,14 +71,39 @@ describe('SafetensorsWriter', () => {
     const path = join(folder, 'x.safetensors');
     writeFileSync(path, 'old');
     const writer = new SafetensorsWriter(path, [A]);
+    writer.write('a', ONES);
     writer.finish();
     writer.abort();
     expect(readSafetensors(path).tensors.size).toBe(1);
     expect(readdirSync(folder)).toEqual(['x.safetensors']);
   });
 
+  test.each([
+    ['nothing of a tensor', [A, B], 'b', 6],
+    ['half of a tensor', [B, A], 'a', 4],
+  ])('%s came: no file, and the old target stays', (_name, layout, missing, bytes) => {
+    const folder = freshFolder();
+    const path = join(folder, 'x.safetensors');
+    writeFileSync(path, 'old');
+    const writer = new SafetensorsWriter(path, layout);
+    writer.write(missing === 'a' ? 'b' : 'a', missing === 'a' ? TWOS : ONES);
+    if (missing === 'a') writer.write('a', ONES.subarray(0, 4));
+    const error = thrownBy(() => writer.finish());
+    expect(error).toMatchObject({ code: 'INTERNAL', fields: { tensor: missing } });
+    expect(error.message).toBe(`${path}: ${bytes} bytes of "${missing}" were never written.`);
+    expect(readdirSync(folder)).toEqual(['x.safetensors']);
+    expect(readFileSync(path, 'utf8')).toBe('old');
+  });
+
+  test('a tensor without values needs no bytes', () => {
+    const path = join(freshFolder(), 'x.safetensors');
+    new SafetensorsWriter(path, [{ name: 'none', dtype: 'F32', shape: [0, 4] }]).finish();
+    expect(readSafetensors(path).tensors.get('none')?.length).toBe(0);
+  });
+
   const closed = (end: 'finish' | 'abort') => (): unknown => {
     const writer = new SafetensorsWriter(join(freshFolder(), 'x.safetensors'), [A]);
+    writer.write('a', ONES);
     writer[end]();
     return writer.write('a', ONES);
   };
@@ -122,6 +147,7 @@ describe('SafetensorsWriter', () => {
     const path = join(folder, 'x.safetensors');
     mkdirSync(join(path, 'full'), { recursive: true });
     const writer = new SafetensorsWriter(path, [A]);
+    writer.write('a', ONES);
     expectRefusal(
       thrownBy(() => writer.finish()),
       'FILE_WRITE_FAILED',
@@ -228,11 +254,12 @@ describe('removeStaleParts', () => {
     expect(removeStaleParts(join(folder, name))).toEqual([part(name, dead)]);
   });
 
-  test('a folder of such a name stays; a missing folder is no error', () => {
+  test('a half-written folder goes with what is in it; a missing folder is no error', () => {
     const folder = freshFolder();
     mkdirSync(join(folder, part('x', dead), 'full'), { recursive: true });
-    expect(removeStaleParts(join(folder, 'x'))).toEqual([]);
-    expect(readdirSync(folder)).toHaveLength(1);
+    mkdirSync(join(folder, part('x', alive), 'full'), { recursive: true });
+    expect(removeStaleParts(join(folder, 'x'))).toEqual([part('x', dead)]);
+    expect(readdirSync(folder)).toEqual([part('x', alive)]);
     expect(removeStaleParts(join(folder, 'nowhere', 'x'))).toEqual([]);
   });
 
