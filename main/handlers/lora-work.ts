@@ -3,7 +3,7 @@ import { implement } from '@orpc/server';
 import { KEY_FORMS, type RankChoice } from '../contract/job.ts';
 import { loraWorkContract, type SpectrumAnswer } from '../contract/lora-work.ts';
 import type { LoraView } from '../contract/loras.ts';
-import { MOST_TITLE, OPEN_STATES, type JobView } from '../contract/queue.ts';
+import { OPEN_STATES, type JobView } from '../contract/queue.ts';
 import { keptSpectrum } from '../pipelines/spectrum-cache.ts';
 import { spectrumView } from '../pipelines/spectrum-view.ts';
 import type { AppContext } from './app.ts';
@@ -65,7 +65,7 @@ export const loraWorkRouter = work.router({
 /** With the user's settings for the engine; a kind that has none leaves them out. */
 function enqueue({ queue, settings }: LoraWorkContext, kind: string, title: string, input: object): JobView {
   const { memory, device, threads } = settings.get();
-  return queue.enqueue({ kind, title: title.slice(0, MOST_TITLE), input: { kind, ...input, memory, device, threads } });
+  return queue.enqueue({ kind, title, input: { kind, ...input, memory, device, threads } });
 }
 
 async function spectrumOf(context: LoraWorkContext, id: number): Promise<SpectrumAnswer> {

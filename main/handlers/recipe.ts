@@ -4,7 +4,7 @@ import { I2lError } from '../contract/errors.ts';
 import { EXPERTS_OF, type ExpertName, type TargetId } from '../contract/experts.ts';
 import type { CreateJob, SetJob } from '../contract/job.ts';
 import type { ModelsChoice } from '../contract/models.ts';
-import { MOST_TITLE, type JobView } from '../contract/queue.ts';
+import type { JobView } from '../contract/queue.ts';
 import { recipeContract, type Estimate, type ExpertOption } from '../contract/recipe.ts';
 import type { ImageSet } from '../contract/sets.ts';
 import type { Library } from '../library/library.ts';
@@ -95,7 +95,7 @@ function enqueue(context: RecipeContext, sets: readonly ImageSet[], { name, ...w
     device,
     threads,
   };
-  return context.queue.enqueue({ kind: 'create', title: names.join(', ').slice(0, MOST_TITLE), input });
+  return context.queue.enqueue({ kind: 'create', title: names.join(', '), input });
 }
 
 function usedImages({ images }: ImageSet): ImageSet['images'] {

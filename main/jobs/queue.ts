@@ -17,6 +17,7 @@ import { planMove } from './order.ts';
 import { changeOn, recover, type Recovery } from './rows.ts';
 import type { AnyRunner } from './runner.ts';
 import { detailsOf, viewOf, type JobFilter, type JobRow, type JobStore } from './store.ts';
+import { cutTitle } from './title.ts';
 import { nextState, type JobEvent } from './transitions.ts';
 
 export interface QueueOptions {
@@ -119,7 +120,8 @@ export class JobQueue {
   enqueue({ kind, title, input, priority = 0 }: NewJobRequest): JobView {
     const runner = this.#runner(kind);
     const parsed = parseInput(runner, input);
-    const row = this.#store.insert({ kind, lane: runner.lane, title, input: parsed, priority, createdAt: this.#clock.now() });
+    const { lane } = runner;
+    const row = this.#store.insert({ kind, lane, title: cutTitle(title), input: parsed, priority, createdAt: this.#clock.now() });
     this.#tell([row]);
     return viewOf(row);
   }
