@@ -3,6 +3,7 @@ import { findInstalls, type ComfyInstall } from '../comfyui/locate.ts';
 import type { ExportResult } from '../comfyui/export.ts';
 import { checkExports, RECORD_NAME } from '../comfyui/record.ts';
 import { I2lError } from '../contract/errors.ts';
+import { fixedRankJob } from '../contract/fixed-rank-job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { exportLora } from '../pipelines/export-comfyui.ts';
 import { runEngineJob, type CommandContext, type EngineOptions } from './commands.ts';
@@ -33,7 +34,7 @@ export async function exportFile(context: CommandContext, file: string, options:
   }
   if (options.for !== undefined)
     throw new I2lError('BAD_ARGUMENT', 'export goes to one place: give --comfyui or --for, not both.', { option: 'for' });
-  const { rank, name, subfolder, preview, sidecar = false, trigger, strength } = options;
+  const { rank, name, subfolder, preview, sidecar = false, trigger, strength, dtype, memory, device, threads } = options;
   const exported = await exportLora(
     {
       file: resolve(file),
@@ -48,16 +49,12 @@ export async function exportFile(context: CommandContext, file: string, options:
     {
       dataFolder: dataFolder(),
       signal: context.signal,
-      resetRank: (source, to, output) => runEngineJob(context, resetJob(source, to, output, options)),
+      resetRank: (source, to, output) =>
+        runEngineJob(context, fixedRankJob(source, to, { output, dtype, keyForm: 'comfyui', memory, device, threads })),
     },
   );
   for (const message of exported.notes) context.report.event({ type: 'note', message });
   context.report.result(exportWords(exported), { type: 'export', ...exported });
-}
-
-function resetJob(file: string, rank: number, output: string, { memory, device, threads, dtype }: ExportOptions): object {
-  const choice = { kind: 'fixed', rank };
-  return { kind: 'reset-rank', file, choice, split: 'b-heavy', output, dtype, keyForm: 'comfyui', memory, device, threads };
 }
 
 function exportWords({ path, bytes, loraName, sidecars }: ExportResult): string {

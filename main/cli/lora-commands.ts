@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
+import { fixedRankJob } from '../contract/fixed-rank-job.ts';
 import type { JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { inspectLora, type LoraSummary } from '../pipelines/inspect-lora.ts';
@@ -80,8 +81,7 @@ export async function merge(context: CommandContext, inputs: readonly string[], 
   const whole = `${output}.${process.pid}-merge.safetensors`;
   try {
     await runEngineJob(context, { ...job, dtype: 'f32', output: whole });
-    const choice = { kind: 'fixed', rank: options.rank };
-    await runAndReport(context, { ...jobOptions(options), kind: 'reset-rank', file: whole, choice, split: 'b-heavy', output });
+    await runAndReport(context, fixedRankJob(whole, options.rank, { ...jobOptions(options), output }));
   } finally {
     rmSync(whole, { force: true });
   }

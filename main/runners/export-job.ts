@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { exportAtRankJobSchema, exportJobSchema, type ExportAtRankJob, type ExportJob } from '../contract/export-jobs.ts';
 import { I2lError } from '../contract/errors.ts';
+import { fixedRankJob } from '../contract/fixed-rank-job.ts';
 import type { EngineEvent, ResetRankJob } from '../contract/job.ts';
 import type { LoraView } from '../contract/loras.ts';
 import type { AnyRunner, JobContext, JobRunner } from '../jobs/runner.ts';
@@ -113,8 +114,7 @@ function detailsOf({ name, notes, tags, triggerWords, defaultStrength }: LoraVie
 function resetJob(job: AnyExport, file: string, rank: number, output: string): ResetRankJob {
   if (job.kind === 'export') throw new I2lError('INTERNAL', 'An export without a rank changes none.');
   const { memory, device, threads } = job;
-  const choice = { kind: 'fixed', rank } as const;
-  return { kind: 'reset-rank', file, choice, split: 'b-heavy', output, dtype: 'bf16', keyForm: 'comfyui', memory, device, threads };
+  return fixedRankJob(file, rank, { output, dtype: 'bf16', keyForm: 'comfyui', memory, device, threads });
 }
 
 function summed(first: I2lError, failed: number, all: number): I2lError {

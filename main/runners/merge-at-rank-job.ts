@@ -1,5 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
+import { fixedRankJob } from '../contract/fixed-rank-job.ts';
 import { mergeJobSchema } from '../contract/job.ts';
 import { stopReasonOf, type JobRunner } from '../jobs/runner.ts';
 import { startTold, type StartEngine } from './engine-job.ts';
@@ -54,6 +55,5 @@ function mergeOf({ inputs, keyForm, memory, device, threads }: MergeAtRankJob): 
 }
 
 function resetOf({ rank, output, dtype, keyForm, memory, device, threads }: MergeAtRankJob, file: string): EngineJob {
-  const choice = { kind: 'fixed', rank } as const;
-  return { kind: 'reset-rank', file, choice, split: 'b-heavy', output, dtype, keyForm, memory, device, threads };
+  return fixedRankJob(file, rank, { output, dtype, keyForm, memory, device, threads });
 }
