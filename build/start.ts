@@ -13,7 +13,7 @@ run(['node_modules/electron-vite/bin/electron-vite.js', 'build', '--logLevel', '
 const electron = electronBinary();
 if (electron === undefined) {
   console.error("Electron's program is not here and can't be fetched, so the app is served for a browser instead.");
-  follow(process.execPath, ['main/cli.ts', 'serve', ...process.argv.slice(2)]);
+  follow(process.execPath, ['build/i2l.mjs', 'serve', ...process.argv.slice(2)]);
 } else {
   follow(electron, ['.', ...process.argv.slice(2)]);
 }

@@ -10,25 +10,26 @@ import {
   parsePort,
   parseThreads,
 } from './cli/arguments.ts';
-import { batch } from './cli/batch-command.ts';
-import { create, decode, demo, encode, identifyFiles, plan, type CommandContext } from './cli/commands.ts';
+import type { BatchOptions } from './cli/batch-command.ts';
+import type { CommandContext, CreateOptions, DecodeOptions, EncodeOptions, EngineOptions } from './cli/commands.ts';
+import type { DemoOptions } from './cli/demo-command.ts';
 import type { DevicesCommandOptions } from './cli/devices-command.ts';
-import { comfyui, exportFile } from './cli/export-command.ts';
-import { diff, inspect, merge, rank } from './cli/lora-commands.ts';
+import type { ComfyuiOptions, ExportOptions } from './cli/export-command.ts';
+import type { MergeOptions, RankOptions } from './cli/lora-commands.ts';
+import type { PlanOptions } from './cli/plan-commands.ts';
 import { JOB_ACTIONS, type JobAction } from './cli/job-actions.ts';
 import type { ListJobsOptions } from './cli/jobs-commands.ts';
 import { registerLibrary, registerSets } from './cli/library-options.ts';
 import { registerModels } from './cli/models-options.ts';
 import type { ServeCommandOptions } from './cli/serve-command.ts';
 import { makeReport, type ReportOptions } from './cli/report.ts';
-import { DEFAULT_STEPS } from './cli/trainer-command.ts';
-import { TRAINER_IDS } from './contract/trainers.ts';
+import { DEFAULT_STEPS, TRAINER_IDS } from './contract/trainers.ts';
 import { DEVICE_CHOICES } from './contract/devices.ts';
 import { KEY_FORMS, LORA_DTYPES, SPLITS } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { VERSION } from './pipelines/version.ts';
 
-/** `i2l`: images in, LoRA out. Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted. */
+/** `i2l`: images in, LoRA out. What does a command's work is loaded when it is asked for. Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted. */
 const EXIT = { done: 0, failed: 1, badArguments: 2, interrupted: 130 } as const;
 const DEFAULT_MEMORY = 3 * 2 ** 29; // 1.5 GiB
 
@@ -84,8 +85,8 @@ making(program.command('create'))
   .argument('<image...>', 'image files or folders')
   .requiredOption('-o, --output <file>', 'the LoRA to write')
   .option('--weight <image=weight>', 'how much an image counts beside the others; may be given several times', parseEach)
-  .action((images: string[], options: Parameters<typeof create>[2] & ReportOptions) =>
-    act(options, (context) => create(context, images, options)),
+  .action((images: string[], options: CreateOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/commands.ts')).create(context, images, options)),
   );
 
 making(program.command('batch'))
@@ -93,8 +94,10 @@ making(program.command('batch'))
   .argument('<source>', 'a folder with one sub-folder a set, or a manifest.jsonl')
   .requiredOption('-o, --output <folder>', 'folder for the LoRAs')
   .option('--shard <i/n>', 'only the i-th of n parts; auto: as the scheduler of an array job says')
-  .action((source: string, options: Parameters<typeof batch>[2] & ReportOptions) =>
-    act(options, async (context) => ((await batch(context, source, options)) ? EXIT.done : EXIT.failed)),
+  .action((source: string, options: BatchOptions & ReportOptions) =>
+    act(options, async (context) =>
+      (await (await import('./cli/batch-command.ts')).batch(context, source, options)) ? EXIT.done : EXIT.failed,
+    ),
   );
 
 engine(program.command('encode'))
@@ -104,8 +107,8 @@ engine(program.command('encode'))
   .requiredOption('-o, --output <file>', 'the embeddings to write')
   .option('--experts <names>', 'experts that they are for', parseList, ['style'])
   .option('--skip-bad', 'leave out images that cannot be used')
-  .action((images: string[], options: Parameters<typeof encode>[2] & ReportOptions) =>
-    act(options, (context) => encode(context, images, options)),
+  .action((images: string[], options: EncodeOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/commands.ts')).encode(context, images, options)),
   );
 
 lora(program.command('decode'))
@@ -117,15 +120,17 @@ lora(program.command('decode'))
     parseEach,
   )
   .requiredOption('-o, --output <file>', 'the LoRA to write')
-  .action((embeddings: string, options: Parameters<typeof decode>[2] & ReportOptions) =>
-    act(options, (context) => decode(context, embeddings, options)),
+  .action((embeddings: string, options: DecodeOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/commands.ts')).decode(context, embeddings, options)),
   );
 
 shown(program.command('identify'))
   .description('say which model a safetensors file is')
   .argument('<file...>', 'safetensors files, or the index.json of sharded ones')
   .action((files: string[], options: ReportOptions) =>
-    act(options, (context) => (identifyFiles(context, files) ? EXIT.done : EXIT.failed)),
+    act(options, async (context) =>
+      (await import('./cli/plan-commands.ts')).identifyFiles(context, files) ? EXIT.done : EXIT.failed,
+    ),
   );
 
 recipe(shown(program.command('plan')))
@@ -134,8 +139,8 @@ recipe(shown(program.command('plan')))
   .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
   .addOption(new Option('--dtype <type>', 'values of the LoRA').choices([...LORA_DTYPES]).default('bf16'))
   .option('--machines', 'how long it would take on common machines, by a simulation')
-  .action((images: string[], options: Parameters<typeof plan>[2] & ReportOptions) =>
-    act(options, (context) => plan(context, images, options)),
+  .action((images: string[], options: PlanOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/plan-commands.ts')).plan(context, images, options)),
   );
 
 lora(program.command('rank'))
@@ -148,8 +153,8 @@ lora(program.command('rank'))
   .option('--per-module', 'with --energy or --ratio: a rank of its own for each module')
   .addOption(new Option('--split <way>', 'where the singular values go').choices([...SPLITS]).default('b-heavy'))
   .option('-o, --output <file>', 'the LoRA to write')
-  .action((file: string, options: Parameters<typeof rank>[2] & ReportOptions) =>
-    act(options, (context) => rank(context, file, options)),
+  .action((file: string, options: RankOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/lora-commands.ts')).rank(context, file, options)),
   );
 
 lora(program.command('merge'))
@@ -157,21 +162,23 @@ lora(program.command('merge'))
   .argument('<file...>', 'LoRAs, each as FILE or FILE:STRENGTH')
   .option('--rank <k>', 'then bring the result to this rank', parseCount)
   .requiredOption('-o, --output <file>', 'the LoRA to write')
-  .action((files: string[], options: Parameters<typeof merge>[2] & ReportOptions) =>
-    act(options, (context) => merge(context, files, options)),
+  .action((files: string[], options: MergeOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/lora-commands.ts')).merge(context, files, options)),
   );
 
 shown(program.command('inspect'))
   .description('say what a LoRA is: target, modules, ranks, hashes, metadata')
   .argument('<file...>', 'LoRAs in any key form')
-  .action((files: string[], options: ReportOptions) => act(options, (context) => inspect(context, files)));
+  .action((files: string[], options: ReportOptions) =>
+    act(options, async (context) => (await import('./cli/lora-commands.ts')).inspect(context, files)),
+  );
 
 engine(program.command('diff'))
   .description('compare two LoRAs by what they do, module by module')
   .argument('<a>', 'a LoRA')
   .argument('<b>', 'another')
-  .action((a: string, b: string, options: Parameters<typeof diff>[3] & ReportOptions) =>
-    act(options, (context) => diff(context, a, b, options)),
+  .action((a: string, b: string, options: EngineOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/lora-commands.ts')).diff(context, a, b, options)),
   );
 
 engine(program.command('export'))
@@ -191,16 +198,16 @@ engine(program.command('export'))
   .option('--sidecar', "write ComfyUI-Lora-Manager's .metadata.json, too")
   .option('--trigger <words>', 'trigger words, for the sidecar or for images without a caption', parseList)
   .option('--strength <s>', 'default strength for the sidecar', parseNumber)
-  .action((file: string, options: Parameters<typeof exportFile>[2] & ReportOptions) =>
-    act(options, (context) => exportFile(context, file, options)),
+  .action((file: string, options: ExportOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/export-command.ts')).exportFile(context, file, options)),
   );
 
 shown(program.command('comfyui'))
   .description('find the ComfyUI installs of this machine')
   .argument('[folder...]', 'more folders to look into')
   .option('--exports', 'instead: the LoRAs that were exported, and whether they are still there')
-  .action((folders: string[], options: Parameters<typeof comfyui>[2] & ReportOptions) =>
-    act(options, (context) => comfyui(context, folders, options)),
+  .action((folders: string[], options: ComfyuiOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/export-command.ts')).comfyui(context, folders, options)),
   );
 
 shown(program.command('devices'))
@@ -259,7 +266,9 @@ engine(program.command('demo'))
   .option('-o, --output <file>', "the LoRA to write (default: in the app's data folder)")
   .option('--keep-models <folder>', "make the demo's models there and keep them")
   .option('--no-library', "don't note what is made in the library")
-  .action((options: Parameters<typeof demo>[1] & ReportOptions) => act(options, (context) => demo(context, options)));
+  .action((options: DemoOptions & ReportOptions) =>
+    act(options, async (context) => (await import('./cli/demo-command.ts')).demo(context, options)),
+  );
 
 /** Runs a command and turns its end into an exit code. */
 async function act(options: ReportOptions, command: (context: CommandContext) => unknown): Promise<void> {

@@ -1,22 +1,16 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { fileError, I2lError } from '../contract/errors.ts';
 import { jobSchema, outputsOf, type CreateJob, type EngineEvent, type Job, type JobResult } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { Devices, onDevice } from '../runners/devices.ts';
-import { makeDemoModels } from '../pipelines/demo-models.ts';
 import { findJobModels } from '../pipelines/find-job-models.ts';
-import { identify } from '../pipelines/identify.ts';
-import { MACHINES } from '../pipelines/machines.ts';
-import { planJob, predictJob, type JobEstimate } from '../pipelines/plan.ts';
-import type { Identity } from '../weights/identity.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { weighted } from './image-weights.ts';
 import { recordMade } from './record.ts';
 import { parseInput } from './weighted-file.ts';
-import { counted, formatBytes, formatDuration, resultWords, type Report } from './report.ts';
+import { resultWords, type Report } from './report.ts';
 
 /** Each command: its arguments as parsed, a report to speak through, a signal that interrupts it. */
 export interface CommandContext {
@@ -121,85 +115,13 @@ export async function decode(context: CommandContext, embeddings: string, option
   });
 }
 
-export interface DemoOptions extends EngineOptions, Pick<RecipeOptions, 'library'> {
-  readonly output?: string;
-  readonly keepModels?: string;
-}
-
-/** The main job on the example images, with tiny random models made on the spot. */
-export async function demo(context: CommandContext, options: DemoOptions): Promise<void> {
-  const home = join(dataFolder(), 'demo');
-  const models = resolve(options.keepModels ?? join(home, 'models'));
-  note(context, 'The demo makes tiny models with random weights: it shows the way from images to a LoRA file, not a style.');
-  try {
-    makeDemoModels(models, (id) => note(context, `Making a tiny ${id} in ${models}`));
-    await create(context, [fileURLToPath(new URL('../../resources/examples', import.meta.url))], {
-      ...options,
-      models,
-      target: 'qwen-image',
-      experts: [{ name: 'style', strength: 1 }],
-      output: options.output ?? join(home, 'i2l-demo.safetensors'),
-      dtype: 'bf16',
-      keyForm: 'comfyui',
-      cache: false,
-    });
-  } finally {
-    if (options.keepModels === undefined) rmSync(models, { recursive: true, force: true });
-  }
-}
-
-/** One bad file doesn't keep the others from being told. @returns false if one is bad or not known */
-export function identifyFiles({ report }: CommandContext, files: readonly string[]): boolean {
-  let allKnown = true;
-  for (const file of files) {
-    try {
-      const identity = identify(file);
-      report.result(identityWords(identity), { type: 'identity', ...identity });
-      allKnown &&= identity.network !== undefined;
-    } catch (error) {
-      report.error(I2lError.from(error));
-      allKnown = false;
-    }
-  }
-  return allKnown;
-}
-
-export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'> & {
-  readonly machines?: boolean;
-};
-
-export async function plan(context: CommandContext, paths: readonly string[], options: PlanOptions): Promise<void> {
-  const job = checked({ ...options, ...modelsOf(options.models) });
-  const images = collectImages(paths).length;
-  const known = { ...(await withModels(job, context.signal)), images };
-  const estimate = planJob(known);
-  context.report.result(estimateWords(estimate), { type: 'plan', ...estimate });
-  if (!options.machines) return;
-  const rows = MACHINES.map((machine) => ({ machine: machine.name, networks: predictJob(known, machine) }));
-  context.report.result(rows.map(predictionLine).join('\n'), { type: 'predictions', predictions: rows });
-}
-
-/** The same limits as create's, without an output. */
-function checked(job: object): CreateJob {
-  const probe = {
-    ...job,
-    kind: 'create',
-    sets: [{ output: '-', images: [{ file: '-', weight: 1 }] }],
-    keyForm: 'comfyui',
-    skipBad: false,
-    device: 'cpu',
-    threads: 0,
-  };
-  return parseJob(probe) as CreateJob;
-}
-
 /** A job that was given no --models is told where they lie. @throws I2lError MODEL_MISSING */
 export async function withModels<J extends Job>(job: J, signal: AbortSignal): Promise<J> {
   // It takes longer to load than the rest.
   return findJobModels(job, async () => (await import('./model-store.ts')).openStore(), signal);
 }
 
-function modelsOf(folder: string | undefined): { readonly models?: string } {
+export function modelsOf(folder: string | undefined): { readonly models?: string } {
   return folder === undefined ? {} : { models: resolve(folder) };
 }
 
@@ -258,39 +180,4 @@ function engineOf({ memory, vram, device, threads }: EngineOptions): EngineOptio
 export function loraPath(output: string): string {
   if (output.endsWith('.safetensors')) return resolve(output);
   throw new I2lError('BAD_ARGUMENT', `${output}: the output's name must end in .safetensors.`, { option: 'output' });
-}
-
-function note({ report }: CommandContext, message: string): void {
-  report.event({ type: 'note', message });
-}
-
-function identityWords({ file, id, title, network, tensors, parameters, bytes, dtypes, fingerprint, synthetic }: Identity): string {
-  const name = id ?? network ?? 'unknown';
-  const size = `${tensors} tensors, ${(parameters / 1e9).toFixed(2)} B parameters, ${dtypes.join(' + ')}, ${formatBytes(bytes)}`;
-  return `${file}: ${name}\n  ${title}${synthetic ? ' (random weights)' : ''}; ${size}; layout ${fingerprint}`;
-}
-
-function predictionLine({
-  machine,
-  networks,
-}: {
-  readonly machine: string;
-  readonly networks: ReturnType<typeof predictJob>;
-}): string {
-  const seconds = networks.reduce((sum, network) => sum + network.seconds, 0);
-  const parts = networks.map((network) => `${network.network} ${formatDuration(network.seconds)}`);
-  return `  predicted: ${machine.padEnd(42)} ${formatDuration(seconds).padStart(8)}  (${parts.join(', ')})`;
-}
-
-function estimateWords({ networks, weightBytes, peakBytes, seconds, rank, modules, outputBytes, images }: JobEstimate): string {
-  const rows = networks.map((network) => {
-    const { stages, runs, imagesPerRun } = network;
-    const how = `${stages} stages in ${runs} runs, ${counted(imagesPerRun, 'image')} a run`;
-    return `  ${network.network.padEnd(8)} ${network.id}: reads ${formatBytes(network.weightBytes)}, peak ${formatBytes(network.peakBytes)}, about ${formatDuration(network.seconds)}; ${how}`;
-  });
-  return [
-    `${counted(images, 'image')} -> rank ${rank}, ${modules} modules, ${formatBytes(outputBytes)}`,
-    ...rows,
-    `  in all   reads ${formatBytes(weightBytes)}, peak ${formatBytes(peakBytes)}, about ${formatDuration(seconds)} (a guess for two cores; the run measures as it goes)`,
-  ].join('\n');
 }

@@ -8,8 +8,6 @@ import { runEngineJob, type CommandContext, type EngineOptions } from './command
 
 /** i2l export --for TRAINER: a folder from which a trainer goes on. */
 
-export const DEFAULT_STEPS = 500;
-
 export interface TrainerOptions extends EngineOptions {
   readonly for?: TrainerId;
   readonly output?: string;

@@ -5,7 +5,7 @@ import { libraryContract } from './library.ts';
 import { loraWorkContract } from './lora-work.ts';
 import { lorasContract } from './loras.ts';
 import { demoContract, modelsContract } from './models-api.ts';
-import { devicesContract } from './devices.ts';
+import { devicesContract } from './devices-api.ts';
 import { jobsContract } from './queue.ts';
 import { recipeContract } from './recipe.ts';
 import { setsContract } from './sets.ts';

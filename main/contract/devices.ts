@@ -1,4 +1,3 @@
-import { oc } from '@orpc/contract';
 import { z } from 'zod';
 
 /** What computes: the CPU, and the devices that the runtime may have a provider for. */
@@ -35,10 +34,3 @@ export const deviceReportSchema = z.object({
   isAuto: z.boolean(),
 });
 export type DeviceReport = z.infer<typeof deviceReportSchema>;
-
-export const devicesContract = {
-  /** What is known; nothing is run. */
-  list: oc.output(z.array(deviceReportSchema)),
-  /** Tests them all anew, each in a process of its own: seconds. */
-  test: oc.output(z.array(deviceReportSchema)),
-};

@@ -1,5 +1,6 @@
 import { implement } from '@orpc/server';
-import { devicesContract, type DeviceReport } from '../contract/devices.ts';
+import type { DeviceReport } from '../contract/devices.ts';
+import { devicesContract } from '../contract/devices-api.ts';
 import { answerErrors } from './base.ts';
 
 export interface DevicesContext {

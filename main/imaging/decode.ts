@@ -13,9 +13,6 @@ export const MAX_PIXELS = 150_000_000;
 /** SVG is left out on purpose: it is a program that draws and may name other files. */
 const FORMATS = ['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif', 'avif'];
 
-/** File endings that a folder is searched for. */
-export const IMAGE_ENDINGS = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif', '.heic', '.heif'];
-
 export interface DecodedImage {
   readonly file: string;
   /** sha256 of the file's bytes, hex. */
