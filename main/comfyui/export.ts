@@ -81,6 +81,7 @@ export async function exportToComfyui(request: ExportRequest): Promise<ExportRes
   }
   throw new I2lError('FILE_WRITE_FAILED', `${job.folder}: another program keeps taking the names; try again.`, {
     file: job.folder,
+    reason: 'held-by-others',
   });
 }
 
@@ -159,6 +160,7 @@ function readPreview(preview: Uint8Array | string): Uint8Array {
   if (bytes.length < PNG.length || !PNG.equals(bytes.subarray(0, PNG.length)) || bytes.length > MOST_PREVIEW_BYTES) {
     throw new I2lError('IMAGE_INVALID', `${file}: a preview has to be a PNG of at most ${MOST_PREVIEW_BYTES / 2 ** 20} MiB.`, {
       file,
+      reason: 'no-preview',
     });
   }
   return bytes;

@@ -14,7 +14,11 @@ export function fillTemplate(template: string, fields: Readonly<Partial<Record<N
   const filled = template.replace(/([-_ ,.]*)\{([^{}]*)\}/g, (_, joint: string, field: string) => {
     if (!isField(field)) {
       const known = NAME_FIELDS.map((name) => `{${name}}`).join(', ');
-      throw new I2lError('BAD_ARGUMENT', `"${template}": there is no {${field}}; a name is made of ${known}.`, { template, field });
+      throw new I2lError('BAD_ARGUMENT', `"${template}": there is no {${field}}; a name is made of ${known}.`, {
+        template,
+        field,
+        reason: 'template-field',
+      });
     }
     const value = fields[field] ?? '';
     return value === '' ? '' : joint + value;
@@ -36,6 +40,7 @@ export function subfolderParts(subfolder: string): string[] {
   if (leadsOut) {
     throw new I2lError('BAD_ARGUMENT', `"${subfolder}": a sub-folder lies in the loras folder; give a name such as i2L.`, {
       subfolder,
+      reason: 'subfolder-outside',
     });
   }
   return parts.map(safeName);

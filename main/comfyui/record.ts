@@ -160,5 +160,6 @@ async function takeLock(lock: string): Promise<void> {
   }
   throw new I2lError('FILE_WRITE_FAILED', `${lock}: another process keeps it; close other windows of i2L Studio and try again.`, {
     file: lock,
+    reason: 'held-by-others',
   });
 }

@@ -39,7 +39,10 @@ export async function chooseTargets(wanted: Wanted, content: Content): Promise<T
     if (isFree && !wanted.wasUsed(targets.lora, content.sha256)) return targets;
   }
   const file = join(wanted.folder, `${wanted.name}.safetensors`);
-  throw new I2lError('FILE_WRITE_FAILED', `${file}: ${MOST_VERSIONS} versions of it are there; choose another name.`, { file });
+  throw new I2lError('FILE_WRITE_FAILED', `${file}: ${MOST_VERSIONS} versions of it are there; choose another name.`, {
+    file,
+    reason: 'many-versions',
+  });
 }
 
 function targetsOf({ folder, name, preview, sidecar }: Wanted, version: number, isThere = false, exact?: string): Targets {

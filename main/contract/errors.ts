@@ -69,13 +69,77 @@ export const ERROR_CODES = [
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
-export type ErrorFields = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+/**
+ * For codes that stand for several things: which of them it was, in the field `reason`. What the user can do
+ * about each is another thing, so each has a sentence of its own in the interface.
+ */
+export const ERROR_REASONS = [
+  // files
+  'in-the-way',
+  'many-versions',
+  'copy-differs',
+  'held-by-others',
+  'changed-since',
+  'not-understood',
+  'image-moved',
+  'changed-meanwhile',
+  'too-many-files',
+  // models and LoRA files
+  'not-as-published',
+  'bad-factors',
+  'key-form',
+  'no-trainer-target',
+  // images
+  'image-empty',
+  'not-an-image',
+  'image-kind',
+  'image-cut-off',
+  'no-preview',
+  'no-folders',
+  'folder-emptied',
+  'all-refused',
+  'no-weight',
+  // library
+  'not-a-library',
+  'library-emptied',
+  'in-trash',
+  'mirrors-no-folder',
+  // what was asked
+  'path-not-whole',
+  'path-of-device',
+  'mirror-without-hub',
+  'endpoint-form',
+  'token-form',
+  'no-token-store',
+  'not-downloaded-here',
+  'nothing-to-merge',
+  'folder-not-empty',
+  'name-in-brackets',
+  'template-field',
+  'subfolder-outside',
+  'same-output',
+  'not-in-browser',
+] as const;
+export type ErrorReason = (typeof ERROR_REASONS)[number];
+
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return (ERROR_CODES as readonly unknown[]).includes(code);
+}
+
+export function isErrorReason(reason: unknown): reason is ErrorReason {
+  return (ERROR_REASONS as readonly unknown[]).includes(reason);
+}
+
+type Fields = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+export type ErrorFields = Fields & { readonly reason?: ErrorReason };
 
 /** What crosses a process or a wire in place of an {@link I2lError}. */
 export interface ErrorShape {
   readonly code: ErrorCode;
   readonly message: string;
-  readonly fields: ErrorFields;
+  /** Another version's reasons may be among them. */
+  readonly fields: Fields;
   readonly cause?: string | undefined;
 }
 
@@ -96,7 +160,7 @@ export class I2lError extends Error {
   }
 
   static fromShape(shape: ErrorShape): I2lError {
-    return new I2lError(shape.code, shape.message, shape.fields, shape.cause);
+    return new I2lError(shape.code, shape.message, shape.fields as ErrorFields, shape.cause);
   }
 
   /** Wraps anything thrown: our own errors pass, everything else becomes INTERNAL with its cause kept. */

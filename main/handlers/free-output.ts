@@ -43,6 +43,7 @@ function nextFree({ dataFolder, library }: Places, name: string, promised: Reado
   }
   throw new I2lError('FILE_WRITE_FAILED', `${name}: ${MOST_VERSIONS} versions of it are there; choose another name.`, {
     file: name,
+    reason: 'many-versions',
   });
 }
 

@@ -40,7 +40,7 @@ export const lorasRouter = loras.router({
       throw new I2lError(
         'BAD_ARGUMENT',
         'A browser can’t show folders of the machine that computes; download the file in its place.',
-        { file },
+        { file, reason: 'not-in-browser' },
       );
     }
     if (state === 'missing') throw new I2lError('FILE_NOT_FOUND', `${file}: this file is gone.`, { file });

@@ -37,7 +37,7 @@ export const modelsRouter = models.router({
   keepToken: models.keepToken.handler(async ({ input: { hub, token }, context: { tokens } }) => {
     if (!tokens) {
       const message = 'A server keeps no tokens; set HF_TOKEN or MODELSCOPE_API_TOKEN before you start it.';
-      throw new I2lError('BAD_ARGUMENT', message, { option: 'token' });
+      throw new I2lError('BAD_ARGUMENT', message, { option: 'token', reason: 'no-token-store' });
     }
     if (token !== null) makeSource(hub, undefined, token);
     await tokens.keep(hub, token);
@@ -77,6 +77,7 @@ function checkMirror(source: PullSource, endpoint: string): void {
   if (source !== 'auto') return void makeSource(source, endpoint);
   throw new I2lError('BAD_ARGUMENT', 'A mirror needs a hub that it is a mirror of: choose Hugging Face or ModelScope.', {
     endpoint,
+    reason: 'mirror-without-hub',
   });
 }
 

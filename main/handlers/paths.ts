@@ -1,5 +1,5 @@
 import { isAbsolute, resolve } from 'node:path';
-import { I2lError } from '../contract/errors.ts';
+import { I2lError, type ErrorReason } from '../contract/errors.ts';
 
 /**
  * A path that a window or a browser names: whole, since the app's own folder means nothing to who sends it, and of
@@ -7,11 +7,11 @@ import { I2lError } from '../contract/errors.ts';
  * @throws I2lError BAD_ARGUMENT
  */
 export function windowPath(path: string): string {
-  if (!isAbsolute(path)) throw refused(path, 'give it whole, from the root or the drive on');
-  if (/^[\\/]{2}[.?][\\/]/.test(path)) throw refused(path, 'devices are not read');
+  if (!isAbsolute(path)) throw refused(path, 'path-not-whole', 'give it whole, from the root or the drive on');
+  if (/^[\\/]{2}[.?][\\/]/.test(path)) throw refused(path, 'path-of-device', 'devices are not read');
   return resolve(path);
 }
 
-function refused(path: string, why: string): I2lError {
-  return new I2lError('BAD_ARGUMENT', `${path}: this path can't be used; ${why}.`, { file: path });
+function refused(path: string, reason: ErrorReason, why: string): I2lError {
+  return new I2lError('BAD_ARGUMENT', `${path}: this path can't be used; ${why}.`, { file: path, reason });
 }

@@ -106,10 +106,18 @@ function usedImages({ images }: ImageSet): ImageSet['images'] {
 function usableSet({ sets }: Library, id: number): ImageSet {
   const set = sets.get(id);
   if (set.trashedAt !== null) {
-    throw new I2lError('NOT_IN_LIBRARY', `${set.name}: this image set is in the trash; restore it first.`, { set: id });
+    throw new I2lError('NOT_IN_LIBRARY', `${set.name}: this image set is in the trash; restore it first.`, {
+      set: id,
+      name: set.name,
+      reason: 'in-trash',
+    });
   }
   if (usedImages(set).length === 0) {
-    throw new I2lError('NO_IMAGES', `${set.name}: no image of this set has a weight above 0; add one, or raise one.`, { set: id });
+    throw new I2lError('NO_IMAGES', `${set.name}: no image of this set has a weight above 0; add one, or raise one.`, {
+      set: id,
+      name: set.name,
+      reason: 'no-weight',
+    });
   }
   return set;
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { Metadata, Sharp } from 'sharp';
-import { fileError, I2lError } from '../contract/errors.ts';
+import { fileError, I2lError, type ErrorReason } from '../contract/errors.ts';
 import type { Pixels } from './resample.ts';
 
 /** The only door to sharp for reading images. */
@@ -48,7 +48,7 @@ export interface OpenImage {
  * @throws I2lError IMAGE_INVALID, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE
  */
 export async function openImage(file: string, bytes: Uint8Array): Promise<OpenImage> {
-  if (bytes.length === 0) throw invalid(file, 'it is empty (0 bytes)');
+  if (bytes.length === 0) throw invalid(file, 'image-empty', 'it is empty (0 bytes)');
   const { default: sharp } = await import('sharp'); // 15 MB that a job without images to read doesn't take.
   const image = sharp(bytes, { limitInputPixels: false, failOn: 'warning', animated: false });
   const metadata = await readMetadata(file, image);
@@ -78,9 +78,9 @@ async function readMetadata(file: string, image: Sharp): Promise<Metadata> {
   try {
     metadata = await image.metadata();
   } catch (error) {
-    throw invalid(file, 'it is not an image, or of a kind that is not supported', error);
+    throw invalid(file, 'not-an-image', 'it is not an image, or of a kind that is not supported', error);
   }
-  if (!FORMATS.includes(metadata.format)) throw invalid(file, `${metadata.format} files are not supported`);
+  if (!FORMATS.includes(metadata.format)) throw invalid(file, 'image-kind', `${metadata.format} files are not supported`);
   return metadata;
 }
 
@@ -178,11 +178,11 @@ function isSrgb(icc: Buffer): boolean {
 
 /** Of an image that has a header and no whole content. */
 export function damagedImage(file: string, cause: unknown): I2lError {
-  return invalid(file, `it is damaged or cut off (${firstLine(cause)})`, cause);
+  return invalid(file, 'image-cut-off', `it is damaged or cut off (${firstLine(cause)})`, cause);
 }
 
-function invalid(file: string, why: string, cause?: unknown): I2lError {
-  return new I2lError('IMAGE_INVALID', `${file}: ${why}.`, { file, why }, cause);
+function invalid(file: string, reason: ErrorReason, why: string, cause?: unknown): I2lError {
+  return new I2lError('IMAGE_INVALID', `${file}: ${why}.`, { file, why, reason }, cause);
 }
 
 function firstLine(error: unknown): string {

@@ -18,7 +18,12 @@ export async function previewPng(file: string, side = PREVIEW_SIDE): Promise<Uin
       .png({ compressionLevel: 9 })
       .toBuffer();
   } catch (error) {
-    throw new I2lError('IMAGE_INVALID', `${file}: no preview can be made of it; choose another image.`, { file }, error);
+    throw new I2lError(
+      'IMAGE_INVALID',
+      `${file}: no preview can be made of it; choose another image.`,
+      { file, reason: 'no-preview' },
+      error,
+    );
   }
 }
 

@@ -53,13 +53,13 @@ export interface Journal {
 }
 
 export function stopped(reason: StopReason): I2lError {
-  return new I2lError('CANCELLED', `The job was asked to stop (${reason}).`, { reason });
+  return new I2lError('CANCELLED', `The job was asked to stop (${reason}).`, { stop: reason });
 }
 
 /** Undefined while nobody asked. */
 export function stopReasonOf(signal: AbortSignal): StopReason | undefined {
   if (!signal.aborted) return undefined;
-  const reason = I2lError.from(signal.reason).fields['reason'];
+  const reason = I2lError.from(signal.reason).fields['stop'];
   return reason === 'pause' || reason === 'shutdown' ? reason : 'cancel';
 }
 

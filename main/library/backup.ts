@@ -72,7 +72,10 @@ export async function copyDatabase(database: Sqlite.Database, target: string): P
     throw error instanceof Sqlite.SqliteError ? databaseError(target, error) : fileError(target, 'write', error);
   }
   if (!(await publishNew(part))) {
-    throw new I2lError('FILE_WRITE_FAILED', `${target}: there is such a file already; choose another name.`, { file: target });
+    throw new I2lError('FILE_WRITE_FAILED', `${target}: there is such a file already; choose another name.`, {
+      file: target,
+      reason: 'in-the-way',
+    });
   }
 }
 

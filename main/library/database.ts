@@ -226,6 +226,6 @@ async function refuseEmptied(file: string, folder: string, existed: boolean): Pr
   throw new I2lError(
     'LIBRARY_DAMAGED',
     `${file}: it is empty, and there are backups; go back to one with 'i2l library restore', or remove the file to start anew.`,
-    { file },
+    { file, reason: 'library-emptied' },
   );
 }

@@ -81,6 +81,7 @@ export class Images {
     throw new I2lError('FILE_NOT_FOUND', `${last}: this image is gone or has changed; put it back, or take it out of the set.`, {
       file: last,
       hash,
+      reason: 'image-moved',
     });
   }
 
@@ -102,7 +103,11 @@ export class Images {
     const file = await this.fileOf(hash);
     const { sha256, thumbnail } = await lookAtImage(file);
     if (sha256 !== hash) {
-      throw new I2lError('FILE_NOT_FOUND', `${file}: it changed while it was read; try again.`, { file, hash });
+      throw new I2lError('FILE_NOT_FOUND', `${file}: it changed while it was read; try again.`, {
+        file,
+        hash,
+        reason: 'changed-meanwhile',
+      });
     }
     return this.#writeThumbnail(hash, thumbnail);
   }

@@ -213,6 +213,7 @@ function freeName(folder: string, stem: string, own: string): string {
 function noFreeName(name: string): I2lError {
   return new I2lError('FILE_WRITE_FAILED', `${name}: ${MOST_VERSIONS} versions of it are there; choose another name.`, {
     file: name,
+    reason: 'many-versions',
   });
 }
 

@@ -26,7 +26,10 @@ export function schemaState(database: Sqlite.Database, latest: number): SchemaSt
   const tables = database.prepare<[], number>('SELECT count(*) FROM sqlite_schema').pluck().get() ?? 0;
   const file = database.name;
   if (tables > 0 && numberOf(database, 'application_id') !== APPLICATION_ID) {
-    throw new I2lError('LIBRARY_DAMAGED', `${file}: it is not a library of i2L Studio; move it away.`, { file });
+    throw new I2lError('LIBRARY_DAMAGED', `${file}: it is not a library of i2L Studio; move it away.`, {
+      file,
+      reason: 'not-a-library',
+    });
   }
   if (version > latest) {
     throw new I2lError('LIBRARY_NEWER', `${file}: a newer version of i2L Studio wrote it; update this one.`, {

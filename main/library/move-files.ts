@@ -86,7 +86,7 @@ async function isListed(path: string): Promise<boolean> {
 async function moveAcross(from: string, to: string): Promise<void> {
   const content = await contentOf(from);
   if (!(await publishNew(await copyToPart(from, to, content)))) {
-    throw new I2lError('FILE_WRITE_FAILED', `${to}: a file is in the way.`, { file: to });
+    throw new I2lError('FILE_WRITE_FAILED', `${to}: a file is in the way.`, { file: to, reason: 'in-the-way' });
   }
   await unlink(from).catch((error: unknown) => {
     throw fileError(from, 'write', error);

@@ -105,11 +105,19 @@ export class SetImport {
    */
   async rescan(id: number, options: ImportOptions = {}): Promise<Rescanned> {
     const { name, folder, storage } = this.#sets.summary(id);
-    if (folder === null) throw new I2lError('BAD_ARGUMENT', `${name}: this image set mirrors no folder.`, { set: id });
+    if (folder === null)
+      throw new I2lError('BAD_ARGUMENT', `${name}: this image set mirrors no folder.`, {
+        set: id,
+        name,
+        reason: 'mirrors-no-folder',
+      });
     const files = imagesIn(folder);
     const known = new Map(this.#itemsIn(id, folder).map((item) => [item.source, item]));
     if (files.length === 0 && known.size > 0) {
-      throw new I2lError('NO_IMAGES', `${folder}: there is no image left in this folder; the set stays as it was.`, { folder });
+      throw new I2lError('NO_IMAGES', `${folder}: there is no image left in this folder; the set stays as it was.`, {
+        folder,
+        reason: 'folder-emptied',
+      });
     }
     const isKnown = await mapLimited(files, STATS_AT_ONCE, async (file) => isUnchanged(file, known.get(file)));
     const kept = files.filter((_, i) => isKnown[i]);
@@ -255,7 +263,8 @@ async function subfolders(folder: string): Promise<string[]> {
   try {
     const entries = await readdir(folder, { withFileTypes: true });
     const folders = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name);
-    if (folders.length === 0) throw new I2lError('NO_IMAGES', `${folder}: there is no folder in this folder.`, { folder });
+    if (folders.length === 0)
+      throw new I2lError('NO_IMAGES', `${folder}: there is no folder in this folder.`, { folder, reason: 'no-folders' });
     return folders.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).map((name) => join(folder, name));
   } catch (error) {
     throw fileError(folder, 'read', error);
@@ -273,7 +282,7 @@ function countImages(folder: string): number {
 
 function noneUsable(folder: string, failed: readonly FailedFile[]): I2lError {
   const refused = failed.map(({ error }) => error.message);
-  return new I2lError('NO_IMAGES', `${folder}: none of its images can be used.`, { folder, refused });
+  return new I2lError('NO_IMAGES', `${folder}: none of its images can be used.`, { folder, refused, reason: 'all-refused' });
 }
 
 const ITEMS = `

@@ -73,7 +73,7 @@ function fused(path: string, modules: readonly RankedModule[]): StoredModule {
     throw new I2lError(
       'LORA_MISMATCH',
       `${odd.path} is ${odd.out} x ${odd.in} and ${first.path} ${first.out} x ${first.in}: they can't be written as one layer in kohya's form; choose another key form.`,
-      { module: odd.path },
+      { module: odd.path, reason: 'key-form' },
     );
   }
   let rank = 0;

@@ -88,6 +88,7 @@ function readModule(file: SafetensorsFile, path: string, { A, B, alpha }: Parts)
       {
         file: file.file,
         module: path,
+        reason: 'bad-factors',
       },
     );
   }
@@ -109,6 +110,7 @@ function readAlpha(file: SafetensorsFile, entry: TensorEntry): number {
   throw new I2lError('LORA_MISMATCH', `${file.file}: "${entry.name}" is not one finite number.`, {
     file: file.file,
     tensor: entry.name,
+    reason: 'bad-factors',
   });
 }
 

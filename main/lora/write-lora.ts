@@ -132,7 +132,7 @@ function checkKeys(file: string, modules: readonly StoredModule[], keyForm: KeyF
   throw new I2lError(
     'LORA_KEYS',
     `${file}: ${keyForm} keys can't be read back for ${lost.length} modules, such as ${lost[0] ?? ''}; choose another key form.`,
-    { file, keys: lost.slice(0, 1000) },
+    { file, keys: lost.slice(0, 1000), reason: 'key-form' },
   );
 }
 

@@ -119,7 +119,10 @@ function refuse(sets: ImageSets, image: SetImage, error: I2lError): void {
 }
 
 function changed(file: string): I2lError {
-  return new I2lError('IMAGE_INVALID', `${file}: it was changed while it was read; try again.`, { file });
+  return new I2lError('IMAGE_INVALID', `${file}: it was changed while it was read; try again.`, {
+    file,
+    reason: 'changed-meanwhile',
+  });
 }
 
 interface EncoderResult {

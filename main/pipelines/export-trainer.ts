@@ -84,6 +84,7 @@ function targetFor(file: string, { modules }: Lora): Target {
       {
         file,
         modules: strange.slice(0, 20),
+        reason: 'no-trainer-target',
       },
     );
   }

@@ -105,14 +105,17 @@ export class ImageSets {
     });
     if (this.#drafts.length > 0 || !last) return;
     if (this.#isOne) throw last;
-    throw new I2lError('NO_IMAGES', 'None of the image sets can be used.', { sets: this.#failed }, last);
+    throw new I2lError('NO_IMAGES', 'None of the image sets can be used.', { sets: this.#failed, reason: 'all-refused' }, last);
   }
 
   #failureOf({ files, images }: Draft): I2lError | undefined {
     const refused = files.map((file) => this.#refused.get(file)).filter((error) => error !== undefined);
     if (refused.length > 0 && !this.#skipBad) return refusal(refused, files.length);
     if (images.length > 0) return undefined;
-    return new I2lError('NO_IMAGES', 'None of the images can be used.', { refused: refused.map(({ message }) => message) });
+    return new I2lError('NO_IMAGES', 'None of the images can be used.', {
+      refused: refused.map(({ message }) => message),
+      reason: 'all-refused',
+    });
   }
 
   #tell(): void {

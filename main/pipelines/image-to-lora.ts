@@ -224,5 +224,8 @@ function refuseSameOutput(outputs: readonly string[]): void {
   const places = outputs.map(placeOf);
   const twice = outputs.find((_, i) => places.indexOf(places[i] as string) !== i);
   if (twice === undefined) return;
-  throw new I2lError('BAD_ARGUMENT', `${twice}: two sets would be written there; give each a name of its own.`, { file: twice });
+  throw new I2lError('BAD_ARGUMENT', `${twice}: two sets would be written there; give each a name of its own.`, {
+    file: twice,
+    reason: 'same-output',
+  });
 }

@@ -55,7 +55,10 @@ function partsByModule(loras: readonly Lora[], strengths: readonly number[]): Ma
     }
   });
   if (parts.size === 0)
-    throw new I2lError('BAD_ARGUMENT', 'Every strength is zero, so there is nothing to merge.', { option: 'inputs' });
+    throw new I2lError('BAD_ARGUMENT', 'Every strength is zero, so there is nothing to merge.', {
+      option: 'inputs',
+      reason: 'nothing-to-merge',
+    });
   return parts;
 }
 

@@ -179,7 +179,7 @@ export class ModelStore {
       const own = records.filter(({ model }) => model === id);
       if (own.length === 0) {
         const message = `${title}: this app did not download it, so it removes nothing; see where it lies with "i2l models ls".`;
-        throw new I2lError('BAD_ARGUMENT', message, { model: id });
+        throw new I2lError('BAD_ARGUMENT', message, { model: id, title, reason: 'not-downloaded-here' });
       }
       removed.push(...(await removeRecorded(own, this.records)));
     }
@@ -227,7 +227,10 @@ export class ModelStore {
 
   async #sources(source: PullSource, endpoint: string | undefined): Promise<HubSource[]> {
     if (endpoint !== undefined && source === 'auto') {
-      throw new I2lError('BAD_ARGUMENT', '--endpoint: say with --from which hub it is a mirror of.', { option: 'endpoint' });
+      throw new I2lError('BAD_ARGUMENT', '--endpoint: say with --from which hub it is a mirror of.', {
+        option: 'endpoint',
+        reason: 'mirror-without-hub',
+      });
     }
     const hubs: readonly HubName[] = source === 'auto' ? ['huggingface', 'modelscope'] : [source];
     return Promise.all(hubs.map((hub) => this.#source(hub, endpoint)));

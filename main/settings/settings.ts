@@ -119,7 +119,7 @@ async function setAside(file: string): Promise<string> {
     throw new I2lError(
       'FILE_WRITE_FAILED',
       `${file}: it can't be understood, and can't be set aside either; move it away.`,
-      { file },
+      { file, reason: 'not-understood' },
       error,
     );
   }

@@ -46,7 +46,7 @@ export class KeptTokens {
   #encrypted(token: string): string {
     if (!this.canKeep) {
       const message = 'This system has no keychain that the app could use; set HF_TOKEN or MODELSCOPE_API_TOKEN before its start.';
-      throw new I2lError('BAD_ARGUMENT', message, { option: 'token' });
+      throw new I2lError('BAD_ARGUMENT', message, { option: 'token', reason: 'no-token-store' });
     }
     return safeStorage.encryptString(token).toString('base64');
   }

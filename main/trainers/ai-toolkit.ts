@@ -85,6 +85,8 @@ function configFile(start: TrainingStart, from: 'start' | 'random'): TextFile {
       `${start.folder}: ai-toolkit replaces the text [name] in every path; choose another folder.`,
       {
         option: 'output',
+        file: start.folder,
+        reason: 'name-in-brackets',
       },
     );
   }

@@ -89,6 +89,7 @@ function refuseOccupied(folder: string): void {
     {
       option: 'output',
       file: folder,
+      reason: 'folder-not-empty',
     },
   );
 }

@@ -71,7 +71,7 @@ export async function copyToPart(
       throw new I2lError(
         'FILE_WRITE_FAILED',
         `${target}: the copy differs from ${source}; it changed meanwhile or the disk failed. Try again.`,
-        { file: target, source },
+        { file: target, source, reason: 'copy-differs' },
       );
     }
   });

@@ -109,7 +109,7 @@ async function addFile(look: Look, name: string, path: string): Promise<void> {
 
 function tooLarge(root: string, folder: string): I2lError {
   const message = `${root}: it is too large to be looked through; the search stopped at ${folder}. Name the folder that has the models.`;
-  return new I2lError('FILE_UNREADABLE', message, { file: root, stoppedAt: folder });
+  return new I2lError('FILE_UNREADABLE', message, { file: root, stoppedAt: folder, reason: 'too-many-files' });
 }
 
 function deadLink(file: string): I2lError {

@@ -11,9 +11,14 @@ function leaves(of: object, way: readonly string[] = []): Map<string, string> {
     Object.entries(of).flatMap(([key, value]: [string, unknown]) => {
       const here = [...way, key];
       if (typeof value === 'object' && value !== null) return [...leaves(value, here)];
-      return [[here.join('.'), typeof value === 'function' ? `of ${value.length}` : 'word'] as [string, string]];
+      return [[here.join('.'), typeof value === 'function' ? sentence(here, value as () => string) : 'word'] as [string, string]];
     }),
   );
+}
+
+/** Of a failure each language takes what it has words for. */
+function sentence(way: readonly string[], { length }: { readonly length: number }): string {
+  return way.includes('sentences') ? 'told' : `of ${length}`;
 }
 
 const sources = readdirSync('renderer/src', { recursive: true, encoding: 'utf8' })

@@ -103,7 +103,7 @@ async function isHere(target: string, file: RemoteFile, records: DownloadRecords
   throw new I2lError(
     'FILE_WRITE_FAILED',
     `${target}: another file is in the way, which this app did not download; move it, or choose another folder.`,
-    { file: target },
+    { file: target, reason: 'in-the-way' },
   );
 }
 
@@ -188,6 +188,7 @@ function checkLayout({ id, title, fingerprint }: CatalogueEntry, file: string, t
   const message = `${target}: what came is not the ${title} that this version knows; nothing was kept. Look for a newer version of this app.`;
   throw new I2lError('MODEL_MISMATCH', message, {
     file: target,
+    reason: 'not-as-published',
     model: id,
     expected: fingerprint ?? 'a LoRA',
     got: checkpoint.fingerprint(),

@@ -20,7 +20,7 @@ export async function removeRecorded(chosen: readonly DownloadRecord[], records:
     const found = await stat(path).catch(() => undefined);
     if (found && found.size !== size) {
       const message = `${path}: it is not the file any more that this app downloaded, so it is left; remove it by hand.`;
-      throw new I2lError('FILE_WRITE_FAILED', message, { file: path });
+      throw new I2lError('FILE_WRITE_FAILED', message, { file: path, reason: 'changed-since' });
     }
     await removeDownloaded(path, records);
     removed.push({ path, bytes: found?.size ?? 0 });

@@ -36,11 +36,20 @@ export function makeSource(hub: HubName, endpoint: string = DEFAULTS[hub], token
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (!url || !['http:', 'https:'].includes(url.protocol) || url.username || url.password || url.search || url.hash) {
     const example = DEFAULTS[hub];
-    throw new I2lError('BAD_ARGUMENT', `The address of the hub has to look like ${example}.`, { option: 'endpoint', hub });
+    throw new I2lError('BAD_ARGUMENT', `The address of the hub has to look like ${example}.`, {
+      option: 'endpoint',
+      hub,
+      example,
+      reason: 'endpoint-form',
+    });
   }
   // A header of other characters would be refused with the token in the message.
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
-    throw new I2lError('BAD_ARGUMENT', 'The token has to be one word of plain characters.', { option: 'token', hub });
+    throw new I2lError('BAD_ARGUMENT', 'The token has to be one word of plain characters.', {
+      option: 'token',
+      hub,
+      reason: 'token-form',
+    });
   }
   return { hub, endpoint: address.replace(/\/+$/, ''), token };
 }

@@ -13,7 +13,9 @@ export async function uploadImage(setId: number, file: File, signal: AbortSignal
     if (!answer.ok) return { error: errorFromWire(Object.assign(new Error(answer.statusText), { data })) };
     return { duplicate: (data as { duplicate: boolean }).duplicate };
   } catch (thrown) {
-    if (signal.aborted) return { error: new I2lError('CANCELLED', `${file.name}: the upload was stopped.`) };
-    return { error: new I2lError('CONNECTION_LOST', `${file.name}: it did not arrive; try it again.`, {}, thrown) };
+    if (signal.aborted) return { error: new I2lError('CANCELLED', `${file.name}: the upload was stopped.`, { file: file.name }) };
+    return {
+      error: new I2lError('CONNECTION_LOST', `${file.name}: it did not arrive; try it again.`, { file: file.name }, thrown),
+    };
   }
 }

@@ -1,7 +1,8 @@
+import { sentences } from './sentences.ts';
+
 /** What kind of failure it is, over the sentence that says which file and what to do. */
 export const errors = {
   unknown: 'Something went wrong',
-  code: 'Code',
   codes: {
     FILE_NOT_FOUND: 'File not found',
     FILE_UNREADABLE: 'File cannot be read',
@@ -56,4 +57,5 @@ export const errors = {
     UNSUPPORTED: 'Not supported',
     INTERNAL: 'Unexpected error',
   },
+  sentences,
 };

@@ -1,8 +1,8 @@
 import type { Dictionary } from '../en/index.ts';
+import { sentences } from './sentences.ts';
 
 export const errors: Dictionary['errors'] = {
   unknown: '出错了',
-  code: '代码',
   codes: {
     FILE_NOT_FOUND: '找不到文件',
     FILE_UNREADABLE: '无法读取文件',
@@ -57,4 +57,5 @@ export const errors: Dictionary['errors'] = {
     UNSUPPORTED: '不支持',
     INTERNAL: '意外错误',
   },
+  sentences,
 };
