@@ -5,6 +5,7 @@ import { jobSchema, outputsOf, type CreateJob, type EngineEvent, type Job, type 
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { Devices, onDevice } from '../runners/devices.ts';
+import { eightBitFolder } from '../pipelines/eight-bit-folder.ts';
 import { findJobModels } from '../pipelines/find-job-models.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { weighted } from './image-weights.ts';
@@ -36,6 +37,8 @@ export interface RecipeOptions extends EngineOptions {
   readonly skipBad?: boolean;
   /** false: embeddings are neither taken from the cache nor kept in it. */
   readonly cache?: boolean;
+  /** Encoders' weights in 8 bits. */
+  readonly fast?: boolean;
   /** false: what is made is not noted in the library. */
   readonly library?: boolean;
 }
@@ -82,11 +85,16 @@ export function recipeJob(options: RecipeOptions): object {
     keyForm,
     skipBad,
     ...(cache ? { cache: kept } : {}),
+    ...eightBitOf(options),
   };
 }
 
+export function eightBitOf({ fast = false }: Pick<RecipeOptions, 'fast'>): Pick<CreateJob, 'eightBit'> {
+  return fast ? { eightBit: { folder: eightBitFolder(dataFolder()) } } : {};
+}
+
 export type EncodeOptions = EngineOptions &
-  Pick<CreateOptions, 'models' | 'output' | 'skipBad'> & { readonly experts: readonly string[] };
+  Pick<CreateOptions, 'models' | 'output' | 'skipBad' | 'fast'> & { readonly experts: readonly string[] };
 
 export async function encode(context: CommandContext, paths: readonly string[], options: EncodeOptions): Promise<void> {
   await runAndReport(context, {
@@ -97,6 +105,7 @@ export async function encode(context: CommandContext, paths: readonly string[], 
     experts: options.experts,
     output: loraPath(options.output),
     skipBad: options.skipBad ?? false,
+    ...eightBitOf(options),
   });
 }
 

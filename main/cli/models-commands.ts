@@ -1,5 +1,7 @@
 import { resolve } from 'node:path';
 import type { FoundModel, ModelView, PullProgress, PullSource, VerifiedFile, VerifyProgress } from '../contract/models.ts';
+import { dataFolder } from '../data-folder.ts';
+import { eightBitFolder, listEightBitCopies, removeEightBitCopies } from '../pipelines/eight-bit-folder.ts';
 import { modelsNamed, neededBy, type CatalogueEntry } from '../weights/catalogue.ts';
 import type { CommandContext } from './commands.ts';
 import { openStore } from './model-store.ts';
@@ -34,6 +36,22 @@ export async function scanAll({ report, signal }: CommandContext, folders: reado
   report.result(lines.join('\n'), { type: 'scan', models, others, troubles: troubles.map((error) => error.toShape()), seconds });
   const named = new Set(folders.map((folder) => resolve(folder)));
   return troubles.some(({ fields }) => named.has(String(fields['file']))) ? 1 : 0;
+}
+
+export interface CopiesOptions {
+  readonly remove?: boolean;
+}
+
+export function copies({ report }: CommandContext, { remove: isUnwanted = false }: CopiesOptions): void {
+  const folder = eightBitFolder(dataFolder());
+  if (isUnwanted) {
+    const bytes = removeEightBitCopies(folder);
+    report.result(`${formatBytes(bytes)} freed`, { type: 'copies-removed', bytes });
+    return;
+  }
+  const found = listEightBitCopies(folder);
+  const lines = found.map(({ of, bytes, file }) => `${of ?? 'damaged'}: ${formatBytes(bytes)}, ${file}`);
+  report.result(lines.length > 0 ? lines.join('\n') : `There are no 8-bit copies in ${folder}.`, { type: 'copies', copies: found });
 }
 
 export interface NameOptions {

@@ -60,4 +60,15 @@ export function registerModels(models: Command, shown: (command: Command) => Com
     .action((names: string[], options: Commands.NameOptions & ReportOptions) =>
       act(options, async (context) => (await commands()).remove(context, names, options)),
     );
+
+  registerCopies(models, shown, act);
+}
+
+function registerCopies(models: Command, shown: (command: Command) => Command, act: Act): void {
+  shown(models.command('copies'))
+    .description("copies of encoders' weights in 8 bits, which --fast makes")
+    .option('--remove', 'delete them; they are made again when they are wanted')
+    .action((options: Commands.CopiesOptions & ReportOptions) =>
+      act(options, async (context) => (await import('./models-commands.ts')).copies(context, options)),
+    );
 }

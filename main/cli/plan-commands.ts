@@ -5,7 +5,7 @@ import { identify } from '../pipelines/identify.ts';
 import { MACHINES } from '../pipelines/machines.ts';
 import { planJob, predictJob, type JobEstimate } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
-import { modelsOf, parseJob, withModels, type CommandContext, type CreateOptions } from './commands.ts';
+import { eightBitOf, modelsOf, parseJob, withModels, type CommandContext, type CreateOptions } from './commands.ts';
 import { counted, formatBytes, formatDuration } from './report.ts';
 
 /** What is read off the models' headers alone: i2l identify and i2l plan. */
@@ -26,12 +26,12 @@ export function identifyFiles({ report }: CommandContext, files: readonly string
   return allKnown;
 }
 
-export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory'> & {
+export type PlanOptions = Pick<CreateOptions, 'models' | 'target' | 'experts' | 'dtype' | 'memory' | 'fast'> & {
   readonly machines?: boolean;
 };
 
 export async function plan(context: CommandContext, paths: readonly string[], options: PlanOptions): Promise<void> {
-  const job = checked({ ...options, ...modelsOf(options.models) });
+  const job = checked({ ...options, ...modelsOf(options.models), ...eightBitOf(options) });
   const images = collectImages(paths).length;
   const known = { ...(await withModels(job, context.signal)), images };
   const estimate = planJob(known);

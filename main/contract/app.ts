@@ -24,6 +24,8 @@ export const settingsSchema = z.object({
   device: z.enum(DEVICE_CHOICES),
   /** On the CPU; 0: one a core. */
   threads: z.int().min(0).max(256),
+  /** Encoders on the CPU use copies of their weights in 8 bits. */
+  fastEncoders: z.boolean(),
   /** Where the models lie; null: `models` in the data folder. */
   modelsFolder: folder.nullable(),
   /** The hub that models are downloaded from. */
@@ -45,6 +47,7 @@ export const DEFAULT_SETTINGS: Settings = {
   memory: 1.5 * GIB,
   device: 'auto',
   threads: 0,
+  fastEncoders: false,
   modelsFolder: null,
   modelSource: 'auto',
   modelMirror: null,

@@ -67,6 +67,9 @@ export const embeddingCacheSchema = z.object({
   limit: z.int().positive(),
 });
 
+/** Where copies of encoders' weights in 8 bits are kept: given, encoders on the CPU use them, and make those that are missing. */
+export const eightBitSchema = z.object({ folder: path });
+
 /** Many sets cost one pass over the weights. */
 export const createJobSchema = z
   .object({
@@ -81,6 +84,7 @@ export const createJobSchema = z
     skipBad: z.boolean(),
     /** Keeps embeddings between jobs, so that the same image is not encoded twice. */
     cache: embeddingCacheSchema.optional(),
+    eightBit: eightBitSchema.optional(),
     dtype: loraOptions.dtype,
     keyForm: loraOptions.keyForm,
     ...engineOptions,
@@ -108,6 +112,7 @@ export const encodeJobSchema = z.object({
   experts: z.array(z.enum(EXPERTS)).min(1),
   output: path,
   skipBad: z.boolean(),
+  eightBit: eightBitSchema.optional(),
   ...engineOptions,
 });
 

@@ -1,6 +1,7 @@
 import { oc } from '@orpc/contract';
 import { z } from 'zod';
 import {
+  eightBitCopySchema,
   expertViewSchema,
   foundModelSchema,
   hubAccessSchema,
@@ -102,4 +103,8 @@ export const modelsContract = {
   remove: oc
     .input(z.object({ models: z.array(modelId).min(1).max(100) }))
     .output(z.object({ removed: z.array(z.object({ path: z.string(), bytes: z.number() })) })),
+  /** Copies of encoders' weights in 8 bits, which jobs made. */
+  copies: oc.output(z.array(eightBitCopySchema)),
+  /** Deletes them all; jobs that want them make them again. */
+  removeCopies: oc.input(z.object({})).output(z.object({ bytes: z.number() })),
 };

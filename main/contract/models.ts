@@ -149,3 +149,12 @@ export const hubAccessSchema = z.object({
   token: z.enum(['kept', 'environment', 'none']),
 });
 export type HubAccess = z.infer<typeof hubAccessSchema>;
+
+/** A copy of an encoder's weights in 8 bits. */
+export const eightBitCopySchema = z.object({
+  file: z.string(),
+  /** Id of the model; null of a damaged one. */
+  of: z.string().nullable(),
+  bytes: z.number(),
+});
+export type EightBitCopyView = z.infer<typeof eightBitCopySchema>;

@@ -4,10 +4,9 @@ export type Dtype = (typeof DTYPES)[number];
 
 export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, F8_E4M3: 1 };
 
-/** Where one tensor (or a run of its rows) lies: raw little-endian values in a file on disk. */
-export interface TensorRange {
+/** Bytes of a file on disk, of one value each unless it is a {@link TensorRange}. */
+export interface ByteRange {
   readonly name: string;
-  readonly dtype: Dtype;
   /** Row-major shape. */
   readonly shape: readonly number[];
   /** Absolute path, symbolic links resolved. */
@@ -16,6 +15,11 @@ export interface TensorRange {
   readonly offset: number;
   /** Bytes. */
   readonly length: number;
+}
+
+/** Where one tensor (or a run of its rows) lies: raw little-endian values in a file on disk. */
+export interface TensorRange extends ByteRange {
+  readonly dtype: Dtype;
   /** What the stored values are multiplied by, where that is not 1. */
   readonly scale?: number;
 }

@@ -3,6 +3,7 @@ import { I2lError } from '../contract/errors.ts';
 import { modelsContract } from '../contract/models-api.ts';
 import type { HubName, PullSource } from '../contract/models.ts';
 import type { JobQueue } from '../jobs/queue.ts';
+import { eightBitFolder, listEightBitCopies, removeEightBitCopies } from '../pipelines/eight-bit-folder.ts';
 import type { ModelStore } from '../pipelines/model-store.ts';
 import { modelsById } from '../weights/catalogue.ts';
 import { checkLicences } from '../weights/hub/licences.ts';
@@ -22,6 +23,7 @@ export interface ModelsContext {
   /** Loaded when it is first asked for. */
   readonly models: () => Promise<ModelStore>;
   readonly tokens?: TokenKeeper | undefined;
+  readonly dataFolder: string;
 }
 
 const models = implement(modelsContract).$context<ModelsContext>().use(answerErrors);
@@ -66,6 +68,10 @@ export const modelsRouter = models.router({
     const what = input.models ? titlesOf(modelsById(input.models)) : 'all models';
     return queue.enqueue({ kind: 'verify', title: `Verify ${what}`, input: { kind: 'verify', ...input } });
   }),
+  copies: models.copies.handler(({ context: { dataFolder } }) => listEightBitCopies(eightBitFolder(dataFolder))),
+  removeCopies: models.removeCopies.handler(({ context: { dataFolder } }) => ({
+    bytes: removeEightBitCopies(eightBitFolder(dataFolder)),
+  })),
   remove: models.remove.handler(async ({ input, context }) => {
     const store = await context.models();
     return { removed: await store.remove(modelsById(input.models)) };

@@ -8,6 +8,7 @@ import type { JobView } from '../contract/queue.ts';
 import { recipeContract, type Estimate, type ExpertOption } from '../contract/recipe.ts';
 import type { ImageSet } from '../contract/sets.ts';
 import type { Library } from '../library/library.ts';
+import { eightBitFolder } from '../pipelines/eight-bit-folder.ts';
 import type { JobEstimate } from '../pipelines/plan.ts';
 import { modelsById, modelsFor } from '../weights/catalogue.ts';
 import { locateModel } from '../weights/locate.ts';
@@ -55,6 +56,7 @@ async function estimateOf(
     ...choice,
     memory: memory ?? context.settings.get().memory,
     models: models ?? (await whereTheyLie(choice, context)),
+    ...eightBitOf(context),
   };
   const images = counts.reduce((sum, count) => sum + count, 0);
   const { networks, ...whole } = planJob({ ...common, images });
@@ -94,8 +96,13 @@ function enqueue(context: RecipeContext, sets: readonly ImageSet[], { name, ...w
     memory,
     device,
     threads,
+    ...eightBitOf(context),
   };
   return context.queue.enqueue({ kind: 'create', title: names.join(', '), input });
+}
+
+function eightBitOf({ settings, dataFolder }: RecipeContext): Pick<CreateJob, 'eightBit'> {
+  return settings.get().fastEncoders ? { eightBit: { folder: eightBitFolder(dataFolder) } } : {};
 }
 
 function usedImages({ images }: ImageSet): ImageSet['images'] {

@@ -15,7 +15,8 @@ export interface Provenance {
   readonly target: Target;
   readonly rank: number;
   readonly images: readonly { readonly sha256: string; readonly weight: number }[];
-  readonly encoders: readonly { readonly id: string; readonly fingerprint: string }[];
+  /** bits: of weights that were not used as they lie in the encoder's file. */
+  readonly encoders: readonly { readonly id: string; readonly fingerprint: string; readonly bits?: 8 | undefined }[];
   readonly experts: readonly { readonly id: string; readonly fingerprint: string; readonly strength: number }[];
   readonly preprocessing: number;
   /** What the values depend on, as one hash; see pipelines/recipe.ts. */

@@ -172,6 +172,7 @@ export function visionStages(w: VisionWeights, config: Qwen25vlConfig, pictures:
     {
       id: 'qwen2.5-vl vision embeddings',
       takes: [patches],
+      isSensitive: true,
       build: (g, take) => {
         const embedded = g.linear(take('patches'), viewOf(w.patch, [visionWidth, values]));
         return { state: { vision: inOrder(g, embedded, layout.order) } };
@@ -187,6 +188,7 @@ export function visionStages(w: VisionWeights, config: Qwen25vlConfig, pictures:
     {
       id: 'qwen2.5-vl vision merger',
       takes: [tower],
+      isSensitive: true,
       build: (g, take) => ({ state: { image: merge(g, take('vision'), w, layout.order) } }),
     },
   ];

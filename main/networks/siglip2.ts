@@ -162,6 +162,7 @@ export function siglip2Stages(scope: Scope, config: Siglip2Config): EncoderStage
   const pool: Stage = {
     id: 'siglip2 pooling head',
     takes: [hidden],
+    isSensitive: true,
     build: (g, take) => ({ emit: { embedding: pooling(g, take('hidden'), weights, config) } }),
   };
   return { stages: [embed, ...blocks, pool], imageSize, width };

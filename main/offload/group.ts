@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
+import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import { graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
@@ -17,6 +18,8 @@ export interface NetworkRun {
   readonly stages: readonly Stage[];
   readonly plan: NetworkPlan;
   readonly session: SessionOptions;
+  /** Copies of weights that its products take. */
+  readonly eightBit?: EightBitWeights | undefined;
   /** The state that the first stages take, for some images. */
   readonly load: (chunk: Chunk) => TensorMap;
   /** Takes what a stage emits, group by group in their order; the memory is given back when it returns. */
@@ -37,14 +40,15 @@ export interface JoinedGroup extends StageGraph {
 }
 
 /** Joins the stages of a plan's groups, one group at a time. */
-export function groupJoiner({ stages, plan, session }: NetworkRun): (at: number) => JoinedGroup | undefined {
+export function groupJoiner({ stages, plan, session, eightBit }: NetworkRun): (at: number) => JoinedGroup | undefined {
   const needed = neededAfter(stages);
+  const options = { ...graphOptionsFor(session.device), eightBit };
   return (at) => {
     const group = plan.groups[at];
     if (!group) return undefined;
     const neededLater = needed(group.first + group.count - 1);
     const members = stages.slice(group.first, group.first + group.count);
-    return { ...joinStages(members, neededLater, graphOptionsFor(session.device)), group, name: nameOf(members), neededLater };
+    return { ...joinStages(members, neededLater, options), group, name: nameOf(members), neededLater };
   };
 }
 

@@ -1,5 +1,4 @@
 import { Worker } from 'node:worker_threads';
-import type { TensorRange } from '../contract/tensor.ts';
 import type { Trace } from './trace.ts';
 
 export interface ReadRequest {
@@ -24,7 +23,7 @@ export class Reader {
     this.#worker.on('message', ({ bytes, ms }: ReadReport) => trace.addReadAhead(bytes, ms));
   }
 
-  warm(ranges: readonly TensorRange[]): void {
+  warm(ranges: readonly ReadRequest[]): void {
     this.#worker.postMessage(mergeRanges(ranges));
   }
 

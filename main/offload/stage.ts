@@ -11,6 +11,8 @@ export interface Stage {
   readonly id: string;
   /** Shapes of the state it reads, by name; the first dimension is the images. */
   readonly takes: readonly Port[];
+  /** Its weights have no copies in 8 bits: what those lose would show in the results most here. */
+  readonly isSensitive?: boolean;
   readonly build: (graph: Graph, take: (name: string) => Value) => StageResult;
 }
 
@@ -82,11 +84,11 @@ export interface StageCost extends GraphCost {
 }
 
 /** What each stage costs, read off the graph that it builds. */
-export function stageCosts(stages: readonly Stage[]): StageCost[] {
+export function stageCosts(stages: readonly Stage[], options?: GraphOptions): StageCost[] {
   const needed = neededAfter(stages);
   const changedBy = new Map<string, number>();
   return stages.map((stage, i) => {
-    const { graph, takes, keeps } = joinStages([stage], needed(i));
+    const { graph, takes, keeps } = joinStages([stage], needed(i), options);
     const waitsFor = Math.max(-1, ...takes.map((name) => changedBy.get(name) ?? -1));
     for (const name of keeps) changedBy.set(name, i);
     return { id: stage.id, waitsFor, ...graph.cost() };

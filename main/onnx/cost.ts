@@ -1,4 +1,4 @@
-import type { TensorRange } from '../contract/tensor.ts';
+import type { ByteRange } from '../contract/tensor.ts';
 import { bytesOf, scale, type Value } from './dims.ts';
 import type { NodeProto } from './proto.ts';
 
@@ -11,7 +11,7 @@ export interface Amount {
 /** What a run of a graph costs, read off its nodes. */
 export interface GraphCost {
   /** Distinct byte ranges of weights, in the order of use. */
-  readonly weights: readonly TensorRange[];
+  readonly weights: readonly ByteRange[];
   /** Floating-point operations of the matrix products. */
   readonly flops: Amount;
   /** Bytes alive at each node, the cast copies of weights included. */

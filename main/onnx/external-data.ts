@@ -1,9 +1,9 @@
 import { dirname, relative, sep } from 'node:path';
-import type { TensorRange } from '../contract/tensor.ts';
+import type { ByteRange } from '../contract/tensor.ts';
 import type { ElementType, TensorProto } from './proto.ts';
 
 /** A weight as an initializer whose values stay where they are: in a file, from an offset on. */
-export function externalTensor(name: string, type: ElementType, range: TensorRange, folder: string): TensorProto {
+export function externalTensor(name: string, type: ElementType, range: ByteRange, folder: string): TensorProto {
   return {
     name,
     dims: range.shape,
@@ -18,7 +18,7 @@ export function externalTensor(name: string, type: ElementType, range: TensorRan
 }
 
 /** Tells ranges apart by their bytes. */
-export function placeOf({ file, offset, length }: TensorRange): string {
+export function placeOf({ file, offset, length }: ByteRange): string {
   return `${file}:${offset}:${length}`;
 }
 

@@ -14,6 +14,8 @@ import {
   type Dim,
   type Value,
 } from './dims.ts';
+import { MULTIPLY_BYTES, packedBytes, type EightBitWeight, type EightBitWeights } from './eight-bit.ts';
+import { placeOf } from './external-data.ts';
 import { CONTRIB, NodeGraph, STORED } from './node-graph.ts';
 import { plainAttention } from './plain-attention.ts';
 import { ELEMENT } from './proto.ts';
@@ -22,7 +24,10 @@ export { IMAGES, type Dim, type Value } from './dims.ts';
 export type { BuiltGraph } from './node-graph.ts';
 
 export interface GraphOptions {
+  /** One operator for attention, where the device has a right one. */
   readonly fusedAttention: boolean;
+  /** Copies of weights that products take in place of the weights themselves. */
+  readonly eightBit?: EightBitWeights | undefined;
 }
 
 /**
@@ -33,11 +38,18 @@ export interface GraphOptions {
  */
 export class Graph extends NodeGraph {
   readonly #fusedAttention: boolean;
+  readonly #eightBit: EightBitWeights | undefined;
+  readonly #products = new Map<string, TensorRange>();
 
-  /** @param options fusedAttention: one operator for attention, where the device has a right one */
-  constructor({ fusedAttention }: GraphOptions = { fusedAttention: true }) {
+  constructor({ fusedAttention, eightBit }: GraphOptions = { fusedAttention: true }) {
     super();
     this.#fusedAttention = fusedAttention;
+    this.#eightBit = eightBit;
+  }
+
+  /** The weights of its {@link linear} layers. */
+  get products(): readonly TensorRange[] {
+    return [...this.#products.values()];
   }
 
   // ---- layers ------------------------------------------------------------------------------------
@@ -51,11 +63,29 @@ export class Graph extends NodeGraph {
     if (x.dims.at(-1) !== inner) throw misfit('linear', x, `last dimension ${inner} of ${weight.name}`);
     const rows = flatten(x.dims.slice(0, -1));
     const flat = this.reshape(x, [rows, inner]);
-    const inputs = [flat, this.unscaled(weight), ...(bias ? [this.vector(bias, out)] : [])];
-    const scale = weight.scale === undefined ? {} : { alpha: { float: weight.scale } };
-    const result = this.node('Gemm', inputs, [rows, out], { transB: 1, ...scale });
+    const place = placeOf(weight);
+    this.#products.set(place, weight);
+    const copy = this.#eightBit?.get(place);
+    const result = copy ? this.#bytesProduct(flat, copy, [rows, out], bias) : this.#product(flat, weight, [rows, out], bias);
     this.countFlops(x, 2 * inner * out);
     return this.reshape(result, [...x.dims.slice(0, -1), out]);
+  }
+
+  #product(x: Value, weight: TensorRange, dims: readonly [Dim, number], bias?: TensorRange): Value {
+    // Where anything is laid out anew, so is every weight that the runtime multiplies by as it lies.
+    if (this.#eightBit && weight.dtype === 'F32') this.countPacked(weight.length);
+    const inputs = [x, this.unscaled(weight), ...(bias ? [this.vector(bias, dims[1])] : [])];
+    const scale = weight.scale === undefined ? {} : { alpha: { float: weight.scale } };
+    return this.node('Gemm', inputs, dims, { transB: 1, ...scale });
+  }
+
+  #bytesProduct(x: Value, copy: EightBitWeight, dims: readonly [Dim, number], bias?: TensorRange): Value {
+    const { values, scales } = copy;
+    this.countPacked(packedBytes(copy));
+    const [out, , block = 1] = values.shape;
+    const sizes = { K: Number(x.dims[1]), N: out ?? 0, bits: 8, block_size: block, accuracy_level: MULTIPLY_BYTES };
+    const product = this.node('MatMulNBits', [x, this.bytes(values), this.weight(scales)], dims, sizes, CONTRIB);
+    return bias ? this.add(product, this.vector(bias, dims[1])) : product;
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Dtype, TensorRange } from '../contract/tensor.ts';
+import type { ByteRange, Dtype, TensorRange } from '../contract/tensor.ts';
 import { expectDims, scale, valuesPerImage, bytesOf, type Dim, type Value } from './dims.ts';
 import { castsFirst, liveBytes, sumBytes, type GraphCost } from './cost.ts';
 import { commonFolder, externalTensor, placeOf } from './external-data.ts';
@@ -32,10 +32,12 @@ export interface BuiltGraph {
   readonly outputs: readonly string[];
   /** Nodes between f16 and f32: for a device that has no f16, the CPU runs them. */
   readonly halfCasts: readonly string[];
+  /** Whether the runtime lays weights out anew for its own products, which some need to be fast. */
+  readonly packs: boolean;
 }
 
 interface Weight {
-  readonly range: TensorRange;
+  readonly range: ByteRange;
   /** As it lies in the file. */
   readonly stored: Value;
   /** As f32, once somebody asked for it; without its scale, and with it. */
@@ -58,6 +60,7 @@ export class NodeGraph {
   readonly #values = new Map<string, Value>();
   readonly #halfCasts: string[] = [];
   #flops = { fixed: 0, perImage: 0 };
+  #packedBytes = 0;
 
   input(name: string, dims: readonly Dim[], type: ElementType = ELEMENT.FLOAT): Value {
     const value = this.#value(name, dims, type);
@@ -92,6 +95,11 @@ export class NodeGraph {
     if (range.scale === undefined) return full;
     const scale = this.constant(Float32Array.of(range.scale), [1]);
     return (this.#stored(range).scaled ??= this.node('Mul', [full, scale], full.dims));
+  }
+
+  /** Bytes of a file as they lie there. */
+  bytes(range: ByteRange): Value {
+    return this.#stored(range, ELEMENT.UINT8).stored;
   }
 
   /** The same without the factor that a file of scaled fp8 keeps beside it. */
@@ -153,7 +161,13 @@ export class NodeGraph {
         output: outputs.map(valueInfo),
       },
     });
-    return { model, weightsFolder: folder, outputs: outputs.map(({ name }) => name), halfCasts: this.#halfCasts };
+    return {
+      model,
+      weightsFolder: folder,
+      outputs: outputs.map(({ name }) => name),
+      halfCasts: this.#halfCasts,
+      packs: this.#packedBytes > 0,
+    };
   }
 
   /**
@@ -179,10 +193,11 @@ export class NodeGraph {
 
   cost(): GraphCost {
     const outputs = this.#outputs.map(({ value }) => value);
+    const live = liveBytes(castsFirst(this.#nodes, this.#values), this.#inputs, outputs, this.#values);
     return {
       weights: [...new Map([...this.#weights.values()].map(({ range }) => [placeOf(range), range])).values()],
       flops: { ...this.#flops },
-      live: liveBytes(castsFirst(this.#nodes, this.#values), this.#inputs, outputs, this.#values),
+      live: live.map(({ fixed, perImage }) => ({ fixed: fixed + this.#packedBytes, perImage })),
       stateBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
       results: sumBytes(outputs),
     };
@@ -201,18 +216,25 @@ export class NodeGraph {
   }
 
   /** Known by its place and shape: two files may have a tensor of the same name, and views share one. */
-  #stored(range: TensorRange): Weight {
+  #stored(range: TensorRange): Weight;
+  #stored(range: ByteRange, type: ElementType): Weight;
+  #stored(range: ByteRange & { readonly dtype?: Dtype }, type = STORED[range.dtype ?? 'F32']): Weight {
     const key = `${placeOf(range)} ${range.shape.join('x')}`;
     const known = this.#weights.get(key);
     if (known) return known;
     const name = `weight_${this.#weights.size}:${range.name}`;
-    const weight = { range, stored: { name, dims: range.shape, type: STORED[range.dtype] } };
+    const weight = { range, stored: { name, dims: range.shape, type } };
     this.#weights.set(key, weight);
     return weight;
   }
 
   #externals(folder: string | undefined): TensorProto[] {
     return [...this.#weights.values()].map(({ range, stored }) => externalTensor(stored.name, stored.type, range, folder ?? ''));
+  }
+
+  /** Bytes that the runtime lays out anew when a session is made, alive as long as it is. */
+  protected countPacked(bytes: number): void {
+    this.#packedBytes += bytes;
   }
 
   /** @param perRow of each row of `like`; @param perImage of each image */

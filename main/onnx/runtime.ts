@@ -71,9 +71,9 @@ function providersOf({ halfCasts }: BuiltGraph, device: Device): ort.InferenceSe
   return [device, 'cpu'];
 }
 
-function sessionConfig({ weightsFolder }: BuiltGraph): Record<string, string> {
+function sessionConfig({ weightsFolder, packs }: BuiltGraph): Record<string, string> {
   return {
-    disable_prepacking: '1',
+    disable_prepacking: packs ? '0' : '1',
     // Lets a graph made in memory find its weights.
     ...(weightsFolder === undefined ? {} : { model_external_initializers_file_folder_path: weightsFolder }),
   };
@@ -90,7 +90,7 @@ function toRuntime({ data, dims }: HostTensor): ort.Tensor {
 function fromRuntime(tensor: ort.Tensor): HostTensor {
   const { data, dims } = tensor;
   if (data instanceof Float32Array || data instanceof Float64Array) return { data, dims };
-  if (data instanceof Uint16Array || data instanceof BigInt64Array) return { data, dims };
+  if (data instanceof Uint8Array || data instanceof Uint16Array || data instanceof BigInt64Array) return { data, dims };
   // f16 comes as the engine's Float16Array where there is one: its bits are what we store.
   if (tensor.type === 'float16' && ArrayBuffer.isView(data)) {
     return { data: new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2), dims };

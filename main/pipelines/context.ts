@@ -4,6 +4,7 @@ import { I2lError } from '../contract/errors.ts';
 import type { Amount } from '../onnx/cost.ts';
 import type { Device } from '../contract/devices.ts';
 import type { SessionOptions } from '../onnx/runtime.ts';
+import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
 import { memoryRefusal, planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../offload/planner.ts';
@@ -33,6 +34,8 @@ export interface PreparedNetwork {
   readonly wholeBatch: boolean;
   /** Bytes that the job has in memory beside it: embeddings, images. */
   readonly held: Amount;
+  /** Copies of weights that its products take. */
+  readonly eightBit?: EightBitWeights | undefined;
 }
 
 const NOTHING: Amount = { fixed: 0, perImage: 0 };
@@ -40,9 +43,10 @@ const NOTHING: Amount = { fixed: 0, perImage: 0 };
 export function prepare(
   name: string,
   stages: readonly Stage[],
-  { wholeBatch = false, held = NOTHING }: Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held'>> = {},
+  { wholeBatch = false, held = NOTHING, eightBit }: Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held' | 'eightBit'>> = {},
 ): PreparedNetwork {
-  return { name, stages, costs: stageCosts(stages), wholeBatch, held };
+  const costs = stageCosts(stages, { fusedAttention: true, eightBit });
+  return { name, stages, costs, wholeBatch, held, eightBit };
 }
 
 /** A network and the images that it will run over, at most. Several passes are several of its copies. */
@@ -146,22 +150,27 @@ export class NetworkRunner {
     return this.#session.device;
   }
 
-  /** @param images as many as planned, or fewer: those that can't be used are found late */
-  async run(network: PreparedNetwork, { load, sink }: RunPart, images?: number): Promise<void> {
+  /**
+   * @param images as many as planned, or fewer: those that can't be used are found late
+   * @param as what the network has become since it was planned
+   */
+  async run(network: PreparedNetwork, { load, sink }: RunPart, images?: number, as = network): Promise<void> {
     const planned = this.#plans.get(network);
     if (!planned) throw new I2lError('INTERNAL', `${network.name} was not planned.`);
     if (images === 0) return this.#meter.skip(planned);
-    const isAsPlanned = images === undefined || images === planned.images;
-    const plan = isAsPlanned ? planned : planNetwork(requestOf({ network, images }, this.#allowed));
+    const isAsPlanned = as === network && (images === undefined || images === planned.images);
+    const work = { network: as, images: images ?? planned.images };
+    const plan = isAsPlanned ? planned : planNetwork(requestOf(work, this.#allowed));
     const tell = ({ network: step, ...progress }: Progress): void =>
       this.#context.emit({ type: 'progress', step, images: plan.images, device: this.#session.device, ...progress });
     if (!this.#hasBegun) tell(this.#meter.begin(planned));
     this.#hasBegun = true;
     const started = performance.now();
     await runNetwork({
-      stages: network.stages,
+      stages: as.stages,
       plan,
       session: this.#session,
+      eightBit: as.eightBit,
       load,
       sink,
       onGroup: (group, stage) => tell(this.#meter.finish(planned, group, stage)),

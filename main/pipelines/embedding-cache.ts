@@ -17,7 +17,7 @@ export interface EmbeddingKey {
   readonly encoder: string;
   /** What it made of the image. */
   readonly embedding: EmbeddingName;
-  /** Another device rounds otherwise. */
+  /** Another device rounds otherwise, and weights in 8 bits more so. */
   readonly device: string;
 }
 

@@ -1,6 +1,5 @@
 import { I2lError } from '../contract/errors.ts';
 import type { EmbeddingName } from '../contract/experts.ts';
-import type { Device } from '../contract/devices.ts';
 import type { EmbeddingCache, EmbeddingKey } from './embedding-cache.ts';
 import type { EmbeddingPart } from './embeddings-file.ts';
 import type { SetImage } from './image-sets.ts';
@@ -8,15 +7,18 @@ import type { EncoderOutput, OpenEncoder } from './open-encoders.ts';
 
 /** A job's embeddings by image and encoder: made in this job, or taken from the cache. */
 export class EmbeddingStore {
-  readonly #device: Device;
+  readonly #arithmetic: string;
   readonly #onTrouble: (error: I2lError) => void;
   #cache: EmbeddingCache | undefined;
   readonly #rows = new Map<string, Float32Array>();
   #cached = 0;
 
-  /** @param onTrouble told once if the cache can't be used; the job goes on without it */
-  constructor(device: Device, cache: EmbeddingCache | undefined, onTrouble: (error: I2lError) => void = () => undefined) {
-    this.#device = device;
+  /**
+   * @param arithmetic how values come about: the device, and whether weights have 8 bits
+   * @param onTrouble told once if the cache can't be used; the job goes on without it
+   */
+  constructor(arithmetic: string, cache: EmbeddingCache | undefined, onTrouble: (error: I2lError) => void = () => undefined) {
+    this.#arithmetic = arithmetic;
     this.#cache = cache;
     this.#onTrouble = onTrouble;
   }
@@ -80,7 +82,7 @@ export class EmbeddingStore {
   }
 
   #keyOf({ contentId }: OpenEncoder, embedding: EmbeddingName, image: string): EmbeddingKey {
-    return { image, encoder: contentId, embedding, device: this.#device };
+    return { image, encoder: contentId, embedding, device: this.#arithmetic };
   }
 }
 

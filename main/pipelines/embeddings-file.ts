@@ -12,7 +12,10 @@ import { VERSION } from './version.ts';
  * residual image.N.qwen-low and image.N.qwen-high, f32, one row each. Who made them is in the metadata.
  */
 
-export type EncoderIdentity = Pick<ModelIdentity, 'id' | 'fingerprint' | 'contentId' | 'synthetic'>;
+export type EncoderIdentity = Pick<ModelIdentity, 'id' | 'fingerprint' | 'contentId' | 'synthetic'> & {
+  /** Of its weights, where they were not used as they lie in its file. */
+  readonly bits?: 8 | undefined;
+};
 
 /** One kind of embedding: `width` values of each image. */
 export interface EmbeddingPart {
@@ -84,13 +87,14 @@ function readPart(checkpoint: Checkpoint, name: EmbeddingName, images: number): 
   return { name, width, rows };
 }
 
-function identityOf({ id, fingerprint, contentId, synthetic }: EncoderIdentity): EncoderIdentity {
-  return { id, fingerprint, contentId, synthetic };
+function identityOf({ id, fingerprint, contentId, synthetic, bits }: EncoderIdentity): EncoderIdentity {
+  return { id, fingerprint, contentId, synthetic, ...(bits && { bits }) };
 }
 
 function isEncoderIdentity(item: unknown): item is EncoderIdentity {
-  const { id, fingerprint, contentId, synthetic } = (item ?? {}) as Record<string, unknown>;
-  return [id, fingerprint, contentId].every((text) => typeof text === 'string') && typeof synthetic === 'boolean';
+  const { id, fingerprint, contentId, synthetic, bits } = (item ?? {}) as Record<string, unknown>;
+  const isText = [id, fingerprint, contentId].every((text) => typeof text === 'string');
+  return isText && typeof synthetic === 'boolean' && (bits === undefined || bits === 8);
 }
 
 /** Somebody else's metadata under our key is no provenance, and no provenance is better than a wrong one. */

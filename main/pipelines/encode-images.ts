@@ -3,6 +3,7 @@ import type { HostTensor } from '../contract/tensor.ts';
 import { decodeImage } from '../imaging/decode.ts';
 import { coverCrop, CROP_SIDE, LOW_CROP_SIDE } from '../imaging/preprocess.ts';
 import type { Chunk } from '../offload/group.ts';
+import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import {
   imagesThatFit,
   prepare,
@@ -12,6 +13,7 @@ import {
   type PreparedNetwork,
   type Work,
 } from './context.ts';
+import type { EightBitCopies } from './eight-bit-copies.ts';
 import type { EmbeddingStore } from './embedding-store.ts';
 import type { ImageSets, SetImage } from './image-sets.ts';
 import type { Crops, EncoderOutput, OpenEncoder } from './open-encoders.ts';
@@ -25,6 +27,8 @@ interface ReadyImage extends SetImage {
 interface EncoderWork {
   readonly encoder: OpenEncoder;
   readonly network: PreparedNetwork;
+  /** The network as it is by now: its 8-bit copy may have been made since it was planned. */
+  readonly current: () => PreparedNetwork;
   readonly images: readonly SetImage[];
 }
 
@@ -39,27 +43,44 @@ export function embeddingBytes(encoders: readonly OpenEncoder[], images: number)
   return encoders.reduce((sum, { outputs }) => outputs.reduce((bytes, { width }) => bytes + 4 * width * images, sum), 0);
 }
 
-/** @param held bytes of the job's embeddings */
-export function prepareEncoder(encoder: OpenEncoder, held: number): PreparedNetwork {
-  return prepare(encoder.name, encoder.stages, { held: { fixed: held, perImage: CROPS_BYTES } });
+/** @param held bytes of the job's embeddings; @param eightBit copies of weights that its products take */
+export function prepareEncoder(encoder: OpenEncoder, held: number, eightBit?: EightBitWeights): PreparedNetwork {
+  return prepare(encoder.name, encoder.stages, { held: { fixed: held, perImage: CROPS_BYTES }, eightBit });
 }
 
 /** Of an image's crops. */
 const CROPS_BYTES = 3 * (CROP_SIDE ** 2 + LOW_CROP_SIDE ** 2);
 
+/** What passes are planned for. */
+export interface PassOptions {
+  readonly budgets: Budgets;
+  /** Bytes of the job's embeddings. */
+  readonly held: number;
+  /** Those that encoders use, made or yet to be made. */
+  readonly copies: EightBitCopies;
+}
+
 /** Passes over all images that an encoder has yet to see. */
-export function planPasses(missing: ReadonlyMap<OpenEncoder, readonly SetImage[]>, budgets: Budgets, held: number): EncodePass[] {
+export function planPasses(
+  missing: ReadonlyMap<OpenEncoder, readonly SetImage[]>,
+  { budgets, held, copies }: PassOptions,
+): EncodePass[] {
   const images = [...new Map([...missing.values()].flat().map((image) => [image.sha256, image])).values()];
   if (images.length === 0) return [];
-  const prepared = [...missing].filter(([, own]) => own.length > 0).map(([encoder, own]) => ({ encoder, own: new Set(own), network: prepareEncoder(encoder, held) })); // prettier-ignore
+  const prepared = [...missing]
+    .filter(([, own]) => own.length > 0)
+    .map(([encoder, own]) => {
+      const copy = copies.get(encoder);
+      const now = (): PreparedNetwork => prepareEncoder(encoder, held, copy?.weights);
+      return { encoder, own: new Set(own), network: now(), remade: copy && !copy.isMade ? now : undefined };
+    });
   const perPass = imagesThatFit(prepared.map(({ network }) => network), images.length, budgets); // prettier-ignore
   return Array.from({ length: Math.ceil(images.length / perPass) }, (_, i) => {
     const some = images.slice(i * perPass, (i + 1) * perPass);
-    const works = prepared.map(({ encoder, own, network }) => ({
-      encoder,
-      network: { ...network },
-      images: some.filter((image) => own.has(image)),
-    }));
+    const works = prepared.map(({ encoder, own, network, remade }): EncoderWork => {
+      const planned = { ...network };
+      return { encoder, network: planned, current: remade ?? (() => planned), images: some.filter((image) => own.has(image)) };
+    });
     return { images: some, works: works.filter((work) => work.images.length > 0) };
   });
 }
@@ -79,10 +100,11 @@ export async function runPass(
   const read = await readImages(context, images, sides, sets);
   sets.settle();
   const wanted = new Set(sets.distinctImages().map(({ sha256 }) => sha256));
-  for (const { encoder, network, images: own } of works) {
+  for (const work of works) {
+    const { encoder, images: own } = work;
     const hashes = new Set(own.map(({ sha256 }) => sha256).filter((sha256) => wanted.has(sha256)));
     const ready = read.filter(({ sha256 }) => hashes.has(sha256));
-    const results = await runEncoder(runner, network, encoder, ready);
+    const results = await runEncoder(runner, work, ready);
     for (const { output, rows } of results) ready.forEach(({ sha256 }, i) => store.add(encoder, output, sha256, rows[i] as Float32Array)); // prettier-ignore
   }
 }
@@ -134,8 +156,7 @@ interface EncoderResult {
 /** Runs one encoder over all images. @throws I2lError NOT_FINITE */
 async function runEncoder(
   runner: NetworkRunner,
-  network: PreparedNetwork,
-  encoder: OpenEncoder,
+  { encoder, network, current }: EncoderWork,
   images: readonly ReadyImage[],
 ): Promise<EncoderResult[]> {
   const results = encoder.outputs.map((output) => ({ output, rows: images.map(() => new Float32Array(output.width)) }));
@@ -146,7 +167,7 @@ async function runEncoder(
     const { width } = result.output;
     for (let i = 0; i < count; i++) result.rows[first + i]?.set((data as Float32Array).subarray(i * width, (i + 1) * width));
   };
-  await runner.run(network, { load, sink }, images.length);
+  await runner.run(network, { load, sink }, images.length, current());
   if (!results.every(({ rows }) => rows.every(isFinite))) {
     const message = `${encoder.path}: its output is not a finite number; the file may be damaged.`;
     throw new I2lError('NOT_FINITE', message, { file: encoder.path });

@@ -7,7 +7,7 @@ import { STORED_DTYPE } from '../lora/write-lora.ts';
 import { openModels } from './open-models.ts';
 import { recipeId, sharesOf, type Recipe } from './recipe.ts';
 
-export type RecipeChoice = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'keyForm' | 'skipBad'>;
+export type RecipeChoice = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'keyForm' | 'skipBad' | 'eightBit'>;
 
 /**
  * Which sets of a job are made already: their file is there and whole, of these images, weights, models and
@@ -17,26 +17,33 @@ export type RecipeChoice = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dt
 export async function finishedSets(sets: readonly SetJob[], choice: RecipeChoice): Promise<SetJob[]> {
   const there = sets.filter(({ output }) => existsSync(output));
   if (there.length === 0) return [];
-  const recipe = recipeOf(choice);
+  const recipes = recipesOf(choice);
   const finished: SetJob[] = [];
-  for (const set of there) if (await isFinished(set, choice, recipe)) finished.push(set);
+  for (const set of there) if (await isFinished(set, choice, recipes)) finished.push(set);
   return finished;
 }
 
-function recipeOf(choice: RecipeChoice): Omit<Recipe, 'images'> {
+type ImagelessRecipe = Omit<Recipe, 'images'>;
+
+/** Two where 8 bits are asked for: which of them it is shows only when the device is chosen. */
+function recipesOf(choice: RecipeChoice): ImagelessRecipe[] {
   const { encoders, decoder } = openModels(choice);
-  return { target: choice.target, encoders, experts: [...decoder.experts, ...decoder.statics] };
+  const recipe = { target: choice.target, encoders, experts: [...decoder.experts, ...decoder.statics] };
+  if (!choice.eightBit) return [recipe];
+  return [{ ...recipe, encoders: encoders.map((encoder) => ({ ...encoder, bits: 8 as const })) }, recipe];
 }
 
-async function isFinished(set: SetJob, choice: RecipeChoice, recipe: Omit<Recipe, 'images'>): Promise<boolean> {
+async function isFinished(set: SetJob, choice: RecipeChoice, recipes: readonly ImagelessRecipe[]): Promise<boolean> {
   const made = recipeMade(set.output, choice);
   if (made === undefined) return false;
   const images = hashed(set, choice.skipBad);
   if (images === undefined) return false;
-  if (made === recipeId({ ...recipe, images: sharesOf(images) })) return true;
+  const isOf = (some: readonly HashedImage[]): boolean =>
+    recipes.some((recipe) => made === recipeId({ ...recipe, images: sharesOf(some) }));
+  if (isOf(images)) return true;
   if (!choice.skipBad) return false;
   const usable = await usableOf(images);
-  return usable.length > 0 && made === recipeId({ ...recipe, images: sharesOf(usable) });
+  return usable.length > 0 && isOf(usable);
 }
 
 /** The recipe that a LoRA says it was made by; undefined for a file that is none, or of another type or form. */

@@ -15,6 +15,7 @@ import {
   type Work,
 } from './context.ts';
 import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, SYNTHETIC_WARNING, type DecodeSet } from './decode-lora.ts';
+import { copiesToMake, makeCopies, openCopies, workOfCopy, type EightBitCopies } from './eight-bit-copies.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
 import { readEmbeddings, writeEmbeddings, type EncoderIdentity } from './embeddings-file.ts';
@@ -39,22 +40,26 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   refuseSameOutput(job.sets.map(({ output }) => output));
   const sets = new ImageSets(context, job.sets, job.skipBad);
   const device = deviceOf(job);
-  const store = new EmbeddingStore(device, job.cache && new EmbeddingCache(job.cache), (error) =>
+  const copies = openCopies({ ...job, device }, encoders, context);
+  const makers = identitiesOf(encoders, copies);
+  const store = new EmbeddingStore(arithmeticOf(device, copies), job.cache && new EmbeddingCache(job.cache), (error) =>
     context.emit({ type: 'note', message: `Embeddings are not kept: ${error.message}` }),
   );
   const distinct = sets.distinctImages();
   const held = embeddingBytes(encoders, distinct.length);
-  const passes = planPasses(store.load(encoders, distinct), budgetsOf(job), held);
+  const passes = planPasses(store.load(encoders, distinct), { budgets: budgetsOf(job), held, copies });
+  const making = copiesToMake(copies, passes);
   // With images to read, all that are refused are told together, after that.
   if (passes.length === 0) sets.settle();
   const decodes = planDecodes(prepareDecoder(decoder, job.dtype, held), sets.sets, budgetsOf(job));
-  const runner = startRunner(context, job, device, [...passes.flatMap(worksOf), ...decodes.map(workOf)]);
+  const runner = startRunner(context, job, device, [...making.map(workOfCopy), ...passes.flatMap(worksOf), ...decodes.map(workOf)]);
   try {
+    await makeCopies(context, runner, making);
     for (const pass of passes) await runPass(context, runner, pass, { sets, store });
     store.trim();
     const written: LoraOutcome[] = [];
     for (const decode of decodes)
-      written.push(...(await runDecode(context, runner, decode, { job, encoders, decoder, sets, store })));
+      written.push(...(await runDecode(context, runner, decode, { job, encoders, makers, decoder, sets, store })));
     return { type: 'done', ...sumOf(written, job, sets), cached: store.cached, ...runner.summary() };
   } finally {
     await runner.close();
@@ -94,6 +99,7 @@ function workOf({ network, sets }: DecodePass): Work {
 
 interface DecodeParts extends OpenModels {
   readonly job: CreateJob;
+  readonly makers: readonly EncoderIdentity[];
   readonly sets: ImageSets;
   readonly store: EmbeddingStore;
 }
@@ -102,12 +108,12 @@ async function runDecode(
   context: PipelineContext,
   runner: NetworkRunner,
   { network, sets: planned }: DecodePass,
-  { job, encoders, decoder, sets, store }: DecodeParts,
+  { job, encoders, makers, decoder, sets, store }: DecodeParts,
 ): Promise<LoraOutcome[]> {
   const outputs = new Set(planned.map(({ output }) => output));
   const left = sets.sets.filter(({ output }) => outputs.has(output));
   const decodeSets = left.map(({ output, images }): DecodeSet => {
-    const provenance = provenanceOf(decoder, encoders, sharesOf(images));
+    const provenance = provenanceOf(decoder, makers, sharesOf(images));
     return { output, parts: store.parts(encoders, images), provenance };
   });
   const { dtype, keyForm } = job;
@@ -130,16 +136,24 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   const images = job.images.map((file) => ({ file, weight: 1 }));
   const sets = new ImageSets(context, [{ output: job.output, images }], job.skipBad);
   const device = deviceOf(job);
-  const store = new EmbeddingStore(device, undefined);
+  const copies = openCopies({ ...job, device }, encoders, context);
+  const store = new EmbeddingStore(arithmeticOf(device, copies), undefined);
   const distinct = sets.distinctImages();
-  const passes = planPasses(store.load(encoders, distinct), budgetsOf(job), embeddingBytes(encoders, distinct.length));
+  const held = embeddingBytes(encoders, distinct.length);
+  const passes = planPasses(store.load(encoders, distinct), { budgets: budgetsOf(job), held, copies });
+  const making = copiesToMake(copies, passes);
   if (passes.length === 0) sets.settle();
-  const runner = startRunner(context, job, device, passes.flatMap(worksOf));
+  const runner = startRunner(context, job, device, [...making.map(workOfCopy), ...passes.flatMap(worksOf)]);
   try {
+    await makeCopies(context, runner, making);
     for (const pass of passes) await runPass(context, runner, pass, { sets, store });
     const used = sets.sets[0]?.images ?? [];
     const hashes = used.map(({ sha256 }) => sha256);
-    const bytes = writeEmbeddings(job.output, { parts: store.parts(encoders, used), encoders, hashes });
+    const bytes = writeEmbeddings(job.output, {
+      parts: store.parts(encoders, used),
+      encoders: identitiesOf(encoders, copies),
+      hashes,
+    });
     return { type: 'done', output: job.output, bytes, images: used.length, ...runner.summary() };
   } finally {
     await runner.close();
@@ -163,6 +177,15 @@ export async function decode(context: PipelineContext, job: DecodeJob): Promise<
   } finally {
     await runner.close();
   }
+}
+
+/** What embeddings are kept by, beside image and encoder. */
+function arithmeticOf(device: Device, copies: EightBitCopies): string {
+  return copies.size > 0 ? `${device}, 8 bits` : device;
+}
+
+function identitiesOf(encoders: readonly OpenEncoder[], copies: EightBitCopies): EncoderIdentity[] {
+  return encoders.map((encoder) => (copies.has(encoder) ? { ...encoder, bits: 8 } : encoder));
 }
 
 function partTitle(i: number): string {
@@ -200,7 +223,7 @@ function provenanceOf(
   return {
     version: VERSION,
     images,
-    encoders: encoders.map(({ id, fingerprint }) => ({ id, fingerprint })),
+    encoders: encoders.map(({ id, fingerprint, bits }) => ({ id, fingerprint, ...(bits && { bits }) })),
     experts: parts.map(({ id, fingerprint, strength }) => ({ id, fingerprint, strength })),
     preprocessing: PREPROCESSING_VERSION,
     ...(synthetic ? { warning: SYNTHETIC_WARNING } : {}),

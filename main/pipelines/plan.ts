@@ -5,10 +5,14 @@ import { loraBytes } from '../lora/write-lora.ts';
 import { simulate, type Machine } from '../offload/simulate.ts';
 import { allowance, planAll, type PreparedNetwork } from './context.ts';
 import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
+import { EightBitCopy } from './eight-bit-copy.ts';
 import { embeddingBytes, prepareEncoder } from './encode-images.ts';
+import type { OpenEncoder } from './open-encoders.ts';
 import { openModels, type OpenModels } from './open-models.ts';
 
-export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory'> & { readonly images: number };
+export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory' | 'eightBit'> & {
+  readonly images: number;
+};
 
 export interface NetworkEstimate {
   readonly network: string;
@@ -43,11 +47,16 @@ interface PlannedPart {
 }
 
 /** A job's networks in their order, each with its plan. */
-function planParts({ memory, dtype, images }: PlanJob, { encoders, decoder }: OpenModels, threads: number): readonly PlannedPart[] {
+function planParts(
+  { memory, dtype, images, eightBit }: PlanJob,
+  { encoders, decoder }: OpenModels,
+  threads: number,
+): readonly PlannedPart[] {
   const held = embeddingBytes(encoders, images);
   const decoding = prepareDecoder(decoder, dtype, held);
+  const copyOf = (encoder: OpenEncoder): EightBitCopy | undefined => eightBit && new EightBitCopy(eightBit.folder, encoder);
   const parts = [
-    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder, held) })),
+    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder, held, copyOf(encoder)?.weights) })),
     { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
   const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));

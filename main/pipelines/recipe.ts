@@ -7,7 +7,7 @@ export interface Recipe {
   /** In their order; weights are shares of 1. */
   readonly images: readonly { readonly sha256: string; readonly weight: number }[];
   /** By their weights; see weights/content-id.ts. */
-  readonly encoders: readonly { readonly contentId: string }[];
+  readonly encoders: readonly { readonly contentId: string; readonly bits?: 8 | undefined }[];
   readonly experts: readonly { readonly contentId: string; readonly strength: number }[];
 }
 
@@ -17,7 +17,7 @@ export function recipeId({ target, images, encoders, experts }: Recipe): string 
     target,
     PREPROCESSING_VERSION,
     images.map(({ sha256, weight }) => [sha256, weight]),
-    encoders.map(({ contentId }) => contentId),
+    encoders.map(({ contentId, bits }) => (bits === undefined ? contentId : `${contentId} in ${bits} bits`)),
     experts.map(({ contentId, strength }) => [contentId, strength]),
   ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');

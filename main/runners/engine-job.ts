@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { EngineEvent, Job, JobProgress, JobResult } from '../contract/job.ts';
+import type { CreateJob, EngineEvent, Job, JobProgress, JobResult } from '../contract/job.ts';
 import { runInEngine } from '../engine-process.ts';
 import type { Lane } from '../contract/queue.ts';
 import type { JobContext, JobRunner, ProgressUpdate } from '../jobs/runner.ts';
@@ -46,16 +46,23 @@ export function startTold(job: Job, context: JobContext, start: StartEngine): Pr
   return start(job, { signal: context.signal, onEvent: (event) => tell(context, job, event) });
 }
 
+/** What of a job its speed depends on. */
+type ToldJob = Pick<Job, 'threads'> & Pick<CreateJob, 'eightBit'>;
+
 /** What of an engine's events the queue shows: progress, and a line of log for each note and each failed set. */
-export function tell(context: JobContext, job: Pick<Job, 'threads'>, event: EngineEvent): void {
-  if (event.type === 'progress') context.progress(progressOf(event, job.threads));
+export function tell(context: JobContext, job: ToldJob, event: EngineEvent): void {
+  if (event.type === 'progress') context.progress(progressOf(event, job));
   else if (event.type === 'note') context.log(event.message);
   else if (event.type === 'set-failed') context.log(`Not made: ${event.output}: ${event.error.message}`);
 }
 
 /** The queue knows how fast this machine was before, so its time left stands in place of the engine's. */
-function progressOf({ step, stage, bytesDone, bytesTotal, device, work }: JobProgress, threads: number): ProgressUpdate {
-  const machine = threads === 0 ? device : `${device} with ${threads} threads`;
+function progressOf(
+  { step, stage, bytesDone, bytesTotal, device, work }: JobProgress,
+  { threads, eightBit }: ToldJob,
+): ProgressUpdate {
+  const arithmetic = eightBit && device === 'cpu' ? `${device}, 8 bits` : device;
+  const machine = threads === 0 ? arithmetic : `${arithmetic} with ${threads} threads`;
   return {
     ...{ step, stage, bytesDone, bytesTotal },
     work: work.map((item) => ({ kind: `${machine}: ${item.step}`, done: item.done, total: item.total, guess: 1 })),

@@ -6,8 +6,13 @@ import { DTYPE_BYTES, elementCount, type Dtype } from '../contract/tensor.ts';
 
 export interface TensorSpec {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: Dtype | 'U8';
   readonly shape: readonly number[];
+}
+
+/** Bytes of a tensor. */
+export function tensorBytes({ dtype, shape }: Pick<TensorSpec, 'dtype' | 'shape'>): number {
+  return elementCount(shape) * (dtype === 'U8' ? 1 : DTYPE_BYTES[dtype]);
 }
 
 /** Where a tensor will lie in the file: absolute bytes. */
@@ -54,10 +59,10 @@ export class SafetensorsWriter {
     this.temporary = temporary;
     this.#header = encodeHeader(tensors, metadata);
     let offset = this.#header.length;
-    for (const { name, dtype, shape } of tensors) {
-      const length = elementCount(shape) * DTYPE_BYTES[dtype];
-      this.#slots.set(name, { offset, length });
-      if (length > 0) this.#missing.set(name, length);
+    for (const tensor of tensors) {
+      const length = tensorBytes(tensor);
+      this.#slots.set(tensor.name, { offset, length });
+      if (length > 0) this.#missing.set(tensor.name, length);
       offset += length;
     }
     this.size = offset;
@@ -169,7 +174,7 @@ function encodeHeader(tensors: readonly TensorSpec[], metadata: Readonly<Record<
   for (const { name, dtype, shape } of tensors) {
     if (name === '__metadata__') throw new I2lError('INTERNAL', 'a tensor may not be called __metadata__.', { tensor: name });
     if (Object.hasOwn(header, name)) throw new I2lError('INTERNAL', `tensor "${name}" stands twice in a layout.`);
-    const end = begin + elementCount(shape) * DTYPE_BYTES[dtype];
+    const end = begin + tensorBytes({ dtype, shape });
     header[name] = { dtype, shape, data_offsets: [begin, end] };
     begin = end;
   }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRouterClient, type RouterClient } from '@orpc/server';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -42,7 +42,7 @@ beforeEach(async () => {
   });
   queue = new JobQueue({ store: new MemoryStore(), runners: modelRunners(async () => store) });
   queue.start();
-  models = createRouterClient(modelsRouter, { context: { queue, models: async () => store } });
+  models = createRouterClient(modelsRouter, { context: { queue, models: async () => store, dataFolder: join(home, 'data') } });
 });
 afterEach(async () => {
   await queue.close();
@@ -233,4 +233,20 @@ test("a model that isn't in the catalogue", async () => {
   ]) {
     expect((await failure(work)).code).toBe('BAD_ARGUMENT');
   }
+});
+
+test('8-bit copies are listed, damaged ones too, and deleted', async () => {
+  const folder = join(home, 'data', 'cache', '8-bit');
+  expect(await models.copies()).toEqual([]);
+  mkdirSync(folder, { recursive: true });
+  const [good, damaged] = [join(folder, 'a.safetensors'), join(folder, 'b.safetensors')];
+  writeSafetensors(good, [{ name: 'x', dtype: 'U8', shape: [4], bytes: new Uint8Array(4) }], { 'i2l.copy-of': 'dinov3-7b' });
+  writeFileSync(damaged, 'not a model');
+  const bytes = statSync(good).size;
+  expect(await models.copies()).toEqual([
+    { file: good, of: 'dinov3-7b', bytes },
+    { file: damaged, of: null, bytes: 11 },
+  ]);
+  expect(await models.removeCopies({})).toEqual({ bytes: bytes + 11 });
+  expect(readdirSync(folder)).toEqual([]);
 });

@@ -76,6 +76,19 @@ test('a job of a set has its images in their order, by their weights, and the se
   ]);
 });
 
+test('with the setting for it, encoders have 8 bits and an estimate reads fewer bytes', async () => {
+  const { id } = await set('Quick', 1);
+  const full = await api.recipe.estimate({ images: 1, ...style });
+  await api.app.settings.set({ fastEncoders: true });
+  const { eightBit } = await inputOf(await api.recipe.create({ setIds: [id], ...style }));
+  const fast = await api.recipe.estimate({ images: 1, ...style });
+  await api.app.settings.set({ fastEncoders: false });
+  expect(eightBit).toEqual({ folder: join(dataFolder, 'cache', '8-bit') });
+  const bytesOf = ({ networks }: typeof full): number[] => networks.map(({ weightBytes }) => weightBytes);
+  expect(bytesOf(fast)[0]).toBeLessThan(bytesOf(full)[0] ?? 0);
+  expect(bytesOf(fast)[2]).toBe(bytesOf(full)[2]);
+});
+
 test('LoRAs of one job, and of jobs that still wait, never take the same file', async () => {
   const [a, b] = [await set('Sea: night?', 1), await set('Sea: night?', 1)];
   const once = await inputOf(await api.recipe.create({ setIds: [a.id, b.id], ...style }));

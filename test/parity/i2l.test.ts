@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -6,6 +6,7 @@ import { readValues } from '../../main/weights/values.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { runJob } from '../../main/pipelines/run-job.ts';
 import { goldenCases, goldenFolder, readAll, relativeError } from './goldens.ts';
+import { copyModels, photographsJob } from './photographs-job.ts';
 import { decodeGolden, silent } from './run-decoder.ts';
 
 /** The promised bar is 1e-3; two matrix products in f32 stay far below it. */
@@ -32,25 +33,7 @@ describe('the decoder against the reference', () => {
 test('photographs to a LoRA, end to end', async () => {
   const golden = readAll(goldenFolder('i2l', 'photographs', 'expected.safetensors'));
   const output = join(folder, 'photographs.safetensors');
-  const models = join(folder, 'models');
-  for (const [id, from] of Object.entries(MODELS)) linkModel(models, id, from);
-  const images = ['landscape.jpg', 'portrait.jpg', 'rotated.jpg'].map((file) => ({
-    file: goldenFolder('preprocess', 'inputs', file),
-    weight: 1,
-  }));
-  await runJob(silent, {
-    kind: 'create',
-    sets: [{ output, images }],
-    models,
-    target: 'qwen-image',
-    experts: [{ name: 'style', strength: 1 }],
-    dtype: 'f32',
-    keyForm: 'reference',
-    skipBad: false,
-    memory: 2 ** 30,
-    device: 'cpu',
-    threads: 2,
-  });
+  await runJob(silent, photographsJob(output, copyModels(join(folder, 'models'))));
   const lora = Checkpoint.open(output);
   const wanted = [...golden].filter(([key]) => key.startsWith('transformer_blocks.'));
   expect(wanted.length).toBeGreaterThan(0);
@@ -58,15 +41,3 @@ test('photographs to a LoRA, end to end', async () => {
     expect(relativeError(readValues(lora.tensor(key, shape)), values), key).toBeLessThan(1e-3);
   }
 });
-
-const MODELS = {
-  'siglip2-g384': { folder: goldenFolder('preprocess', 'siglip2'), file: 'model.safetensors' },
-  'dinov3-7b': { folder: goldenFolder('preprocess', 'dinov3'), file: 'model.safetensors' },
-  'qwen-image-i2l-style': { folder: goldenFolder('i2l', 'photographs'), file: 'expert.safetensors' },
-};
-
-function linkModel(models: string, id: string, { folder: from, file }: { folder: string; file: string }): void {
-  mkdirSync(join(models, id), { recursive: true });
-  copyFileSync(join(from, file), join(models, id, 'model.safetensors'));
-  copyFileSync(join(from, 'config.json'), join(models, id, 'config.json'));
-}

@@ -10,6 +10,7 @@ import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
 import { Reader } from '../../main/offload/reader.ts';
 import { stageCosts } from '../../main/offload/stage.ts';
 import { Trace } from '../../main/offload/trace.ts';
+import type { EightBitWeights } from '../../main/onnx/eight-bit.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { modelPath } from './goldens.ts';
 
@@ -30,11 +31,13 @@ export async function encodeQwen(
   patches: Readonly<Record<string, Float32Array>>,
   budget: number,
   device: Device = 'cpu',
+  eightBit?: EightBitWeights,
 ): Promise<{ tokens: Record<string, Float32Array>; plan: NetworkPlan }> {
   const all = pictures.reduce((sum, picture) => sum + picture.patches, 0);
   const [some] = pictures;
   const images = (patches[some?.name ?? '']?.length ?? 0) / ((some?.patches ?? 1) * patchValues);
-  const plan = planNetwork({ network: 'test', costs: stageCosts(stages), images, budget, baseline: 0, wholeBatch: false, lanes: 1 });
+  const costs = stageCosts(stages, { fusedAttention: true, eightBit });
+  const plan = planNetwork({ network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1 });
   const tokens = Object.fromEntries(pictures.map((picture) => [picture.name, new Float32Array(images * picture.tokens * width)]));
   /** One image's patches at all resolutions. */
   const imagePatches = (image: number): number[] =>
@@ -48,6 +51,7 @@ export async function encodeQwen(
     stages,
     plan,
     session: { device, threads: 2 },
+    eightBit,
     load: ({ first, count }) => ({
       patches: {
         data: Float32Array.from(Array.from({ length: count }, (_, i) => imagePatches(first + i)).flat()),

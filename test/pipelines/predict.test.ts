@@ -47,7 +47,7 @@ const stage = (id: number, bytes: number, flops: number, waitsFor: number): Stag
   ...{
     id: `${id}`,
     waitsFor,
-    weights: [{ name: `${id}`, dtype: 'BF16', shape: [bytes / 2], file: 'x', offset: id * 1000 * megabyte, length: bytes }],
+    weights: [{ name: `${id}`, shape: [bytes / 2], file: 'x', offset: id * 1000 * megabyte, length: bytes }],
   },
   ...{ flops: { fixed: 0, perImage: flops }, live: [], stateBytes: 0, results: { fixed: 0, perImage: 0 } },
 });

@@ -475,7 +475,7 @@ describe('cost', () => {
     g.output('y', build(g));
     return g.cost();
   };
-  const bytes = (ranges: readonly TensorRange[]): number => ranges.reduce((total, { length }) => total + length, 0);
+  const bytes = (ranges: readonly { readonly length: number }[]): number => ranges.reduce((total, { length }) => total + length, 0);
 
   test('a linear: its weights, two operations a weight and row, the bytes of its input', () => {
     const cost = costOf((g) => g.linear(g.input('x', [IMAGES, 3, 4]), weights('wide'), weights('wideBias')));

@@ -1,0 +1,48 @@
+import type { CreateJob } from '../contract/job.ts';
+import type { NetworkRunner, PipelineContext, PreparedNetwork, Work } from './context.ts';
+import { EightBitCopy, gigabytes } from './eight-bit-copy.ts';
+import type { EncodePass } from './encode-images.ts';
+import type { OpenEncoder } from './open-encoders.ts';
+
+/** The copies that a job's encoders use; none where it wants none. */
+export type EightBitCopies = ReadonlyMap<OpenEncoder, EightBitCopy>;
+
+/** Copies of all encoders. Products of bytes are the CPU's: another device takes the weights as they are. */
+export function openCopies(
+  { eightBit, device }: Pick<CreateJob, 'eightBit' | 'device'>,
+  encoders: readonly OpenEncoder[],
+  { emit }: PipelineContext,
+): EightBitCopies {
+  if (!eightBit) return new Map();
+  if (device !== 'cpu' && device !== 'auto') {
+    emit({ type: 'note', message: `--fast is for the CPU: on ${device} the encoders' weights are used as they are.` });
+    return new Map();
+  }
+  return new Map(encoders.map((encoder) => [encoder, new EightBitCopy(eightBit.folder, encoder)]));
+}
+
+/** A copy that a job makes before its encoders run. */
+export interface CopyToMake {
+  readonly copy: EightBitCopy;
+  readonly network: PreparedNetwork;
+}
+
+/** Those that are missing, of encoders that have images to see. */
+export function copiesToMake(copies: EightBitCopies, passes: readonly EncodePass[]): CopyToMake[] {
+  const used = new Set(passes.flatMap(({ works }) => works.map(({ encoder }) => encoder)));
+  return [...copies]
+    .filter(([encoder, copy]) => used.has(encoder) && !copy.isMade)
+    .map(([, copy]) => ({ copy, network: copy.prepare() }));
+}
+
+export function workOfCopy({ network }: CopyToMake): Work {
+  return { network, images: 1 };
+}
+
+/** @throws I2lError as {@link EightBitCopy.make} */
+export async function makeCopies({ emit }: PipelineContext, runner: NetworkRunner, making: readonly CopyToMake[]): Promise<void> {
+  for (const { copy, network } of making) {
+    emit({ type: 'note', message: `${copy.path}: an 8-bit copy of ${copy.of} is made, once (${gigabytes(copy.bytes)}).` });
+    await copy.make(runner, network);
+  }
+}

@@ -1,0 +1,169 @@
+import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { EngineEvent } from '../../main/contract/job.ts';
+import { NetworkRunner } from '../../main/pipelines/context.ts';
+import { EightBitCopy, type CopiedEncoder } from '../../main/pipelines/eight-bit-copy.ts';
+import { runJob } from '../../main/pipelines/run-job.ts';
+import { readSafetensors } from '../../main/weights/safetensors.ts';
+import { float32Bytes, readValues } from '../../main/weights/values.ts';
+import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
+import { IMAGES, type Graph } from '../../main/onnx/graph.ts';
+import { tempFolder } from '../unit/temp.ts';
+import { goldenCases, goldenFolder, readAll } from './goldens.ts';
+import { copyModels, photographsJob } from './photographs-job.ts';
+import { silent } from './run-decoder.ts';
+import { encodeQwen, openQwen } from './run-qwen.ts';
+
+/** The promised bar for the worst module's dW, and for what experts are given. */
+const BAR = 0.999;
+const folder = tempFolder();
+
+function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [ab, aa, bb] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = [a[i] ?? Number.NaN, b[i] ?? Number.NaN];
+    [ab, aa, bb] = [ab + x * y, aa + x * x, bb + y * y];
+  }
+  return ab / Math.sqrt(aa * bb);
+}
+
+async function make(copy: EightBitCopy): Promise<void> {
+  const network = copy.prepare();
+  const runner = new NetworkRunner(silent, { device: 'cpu', threads: 2 }, [{ network, images: 1 }], { memory: 2 ** 30 });
+  try {
+    await copy.make(runner, network);
+  } finally {
+    await runner.close();
+  }
+}
+
+describe('photographs to a LoRA with encoders in 8 bits', () => {
+  const models = copyModels(join(folder, 'models'));
+  const copies = join(folder, '8-bit');
+  const exact = join(folder, 'exact.safetensors');
+  const options = { memory: 2 ** 30, device: 'cpu', threads: 2 } as const;
+
+  async function create(name: string): Promise<{ readonly output: string; readonly notes: readonly string[] }> {
+    const output = join(folder, `${name}.safetensors`);
+    const notes: string[] = [];
+    const emit = (event: EngineEvent): void => {
+      if (event.type === 'note' && event.message.includes('8-bit copy')) notes.push(event.message);
+    };
+    await runJob({ ...silent, emit }, { ...photographsJob(output, models), eightBit: { folder: copies } });
+    return { output, notes };
+  }
+
+  test('dW of every module keeps its direction', async () => {
+    await runJob(silent, photographsJob(exact, models));
+    const { output, notes } = await create('fast');
+    expect(notes).toHaveLength(2);
+    const { comparison = [] } = await runJob(silent, { kind: 'diff', a: exact, b: output, ...options });
+    const cosines = comparison.map((one) => one.cosine ?? Number.NaN).sort((a, b) => a - b);
+    expect(cosines).toHaveLength(24);
+    expect(cosines[0]).toBeGreaterThan(BAR);
+    expect(cosines[12]).toBeGreaterThan(0.9999);
+    // Exactly the same would mean that the copies were not used.
+    expect(cosines[0]).toBeLessThan(0.999999);
+    expect(JSON.parse(readSafetensors(output).metadata['i2l.encoders'] ?? '')).toMatchObject([{ bits: 8 }, { bits: 8 }]);
+    expect(readSafetensors(output).metadata['i2l.recipe']).not.toBe(readSafetensors(exact).metadata['i2l.recipe']);
+  });
+
+  test('copies are made once, and again where they are damaged', async () => {
+    const first = await create('first');
+    const again = await create('again');
+    expect(again.notes).toEqual([]);
+    expect(readFileSync(again.output).equals(readFileSync(first.output))).toBe(true);
+    const damaged = join(copies, readdirSync(copies)[0] ?? '');
+    truncateSync(damaged, statSync(damaged).size - 1);
+    const mended = await create('mended');
+    expect(mended.notes).toHaveLength(1);
+    expect(readFileSync(mended.output).equals(readFileSync(first.output))).toBe(true);
+  });
+
+  test('embeddings of 8 bits and of full weights are not taken for one another', async () => {
+    const cache = { folder: join(folder, 'cache'), limit: 2 ** 30 };
+    const jobs = [{}, { eightBit: { folder: copies } }, {}, { eightBit: { folder: copies } }];
+    const results = [];
+    for (const extra of jobs) results.push(await runJob(silent, { ...photographsJob(join(folder, 'cached.safetensors'), models), cache, ...extra })); // prettier-ignore
+    expect(results.map(({ cached }) => cached)).toEqual([0, 0, 6, 6]);
+  });
+});
+
+describe('Qwen2.5-VL in 8 bits', () => {
+  test.each(goldenCases('qwen25vl'))('%s', async (name) => {
+    const golden = readAll(goldenFolder('qwen25vl', name, 'expected.safetensors'));
+    const encoder = openQwen(goldenFolder('qwen25vl', name));
+    const copy = new EightBitCopy(join(folder, 'qwen'), {
+      id: 'qwen',
+      name: 'qwen2.5-vl',
+      contentId: name,
+      stages: encoder.stages,
+    });
+    await make(copy);
+    const patches = Object.fromEntries(encoder.pictures.map((picture) => [picture.name, golden.get(`${picture.name}.patches`)?.values ?? new Float32Array()])); // prettier-ignore
+    const { tokens } = await encodeQwen(encoder, patches, 1 << 30, 'cpu', copy.weights);
+    for (const picture of encoder.pictures) {
+      expect(cosine(tokens[picture.name] ?? [], golden.get(`${picture.name}.tokens`)?.values ?? [])).toBeGreaterThan(BAR);
+    }
+  });
+});
+
+describe('what a copy holds', () => {
+  const [rows, inner] = [3, 200];
+  const file = join(folder, 'weights.safetensors');
+  const smooth = Float32Array.from({ length: rows * inner }, (_, i) => Math.sin(i * 1.7));
+  const bytes = (values: Float32Array): Uint8Array => float32Bytes(values);
+  writeSafetensors(file, [
+    { name: 'smooth', dtype: 'F32', shape: [rows, inner], bytes: bytes(smooth) },
+    { name: 'zeros', dtype: 'F32', shape: [rows, inner], bytes: bytes(new Float32Array(rows * inner)) },
+    { name: 'narrow', dtype: 'F32', shape: [rows, 8], bytes: bytes(smooth.slice(0, 24)) },
+  ]);
+  const { tensors, file: path } = readSafetensors(file);
+  const range = (name: string) => ({
+    ...(tensors.get(name) as NonNullable<ReturnType<typeof tensors.get>>),
+    dtype: 'F32' as const,
+    file: path,
+  });
+  const stageOf = (name: string, isSensitive = false): CopiedEncoder['stages'][number] => ({
+    id: name,
+    isSensitive,
+    takes: [{ name: 'x', value: (g: Graph) => g.input('x', [IMAGES, range(name).shape[1] ?? 0]) }],
+    build: (g, take) => ({ emit: { [name]: g.linear(take('x'), range(name)) } }),
+  });
+  const copyOf = (id: string, stages: CopiedEncoder['stages']): EightBitCopy =>
+    new EightBitCopy(join(folder, 'copies'), { id, name: 'siglip2', contentId: id, stages });
+
+  test('values are the nearest steps of their block; the last block is filled up with zeros', async () => {
+    const copy = copyOf('smooth', [stageOf('smooth')]);
+    await make(copy);
+    const [weight] = [...copy.weights.values()];
+    expect(weight?.values.shape).toEqual([rows, 2, 128]);
+    const scales = readValues(weight?.scales as NonNullable<typeof weight>['scales']);
+    const stored = readFileSync(copy.path).subarray(weight?.values.offset, (weight?.values.offset ?? 0) + rows * 256);
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < 256; i++) {
+        const scale = scales[row * 2 + Math.floor(i / 128)] ?? 0;
+        const value = ((stored[row * 256 + i] ?? 0) - 128) * scale;
+        const wanted = i < inner ? (smooth[row * inner + i] ?? 0) : 0;
+        expect(Math.abs(value - wanted)).toBeLessThanOrEqual(scale / 2 + 1e-6);
+      }
+    }
+  });
+
+  test('sensitive stages and narrow weights stay as they are', () => {
+    const copy = copyOf('mixed', [stageOf('smooth'), stageOf('narrow'), stageOf('zeros', true)]);
+    expect([...copy.weights.values()].map(({ values }) => values.name)).toEqual(['smooth.values']);
+  });
+
+  test('a copy of other weights under the same name is made anew', async () => {
+    const one = copyOf('one', [stageOf('smooth')]);
+    await make(one);
+    const other = copyOf('other', [stageOf('smooth')]);
+    copyFileSync(one.path, other.path);
+    expect(existsSync(other.path)).toBe(true);
+    expect(copyOf('other', [stageOf('smooth')]).isMade).toBe(false);
+    expect(copyOf('one', [stageOf('smooth'), stageOf('zeros')]).isMade).toBe(false);
+    expect(copyOf('one', [stageOf('smooth')]).isMade).toBe(true);
+  });
+});
