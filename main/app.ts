@@ -29,7 +29,7 @@ export interface AppOptions {
 }
 
 /** What the contract's procedures work on; the wire adds who asks. */
-export type Services = Omit<ApiContext, 'mode'>;
+export type Services = Omit<ApiContext, 'mode' | 'pick' | 'showInFolder'>;
 
 const LORAS_FOLDER = 'loras';
 

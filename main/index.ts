@@ -3,12 +3,15 @@ import { app, crashReporter, dialog, nativeTheme, shell } from 'electron';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openApp, type App } from './app.ts';
+import type { PickRequest } from './contract/app.ts';
 import { I2lError } from './contract/errors.ts';
 import { dataFolder } from './data-folder.ts';
 import { router } from './handlers/api.ts';
+import { ChosenPaths } from './handlers/paths.ts';
 import { openBridge } from './shell/bridge.ts';
 import { utilityEngines } from './shell/engine.ts';
 import { setMenu } from './shell/menu.ts';
+import { pickPaths } from './shell/picker.ts';
 import { followQueue } from './shell/progress.ts';
 import { declareScheme, serveScheme } from './shell/protocol.ts';
 import { KeptTokens } from './shell/tokens.ts';
@@ -48,7 +51,14 @@ async function start(): Promise<void> {
   setMenu();
   serveScheme(makeSite({ assets, library: studio.services.library }));
   const rpc = new RPCHandler(router);
-  openBridge((port) => rpc.upgrade(port, { context: { ...studio.services, mode: 'desktop', showInFolder } }));
+  const chosen = new ChosenPaths([studio.services.demo.imagesFolder]);
+  const own = {
+    allowPath: (path: string) => chosen.allow(path),
+    alsoAllow: (paths: readonly string[]) => chosen.add(paths),
+    pick: (request: PickRequest) => pickPaths(window, chosen, request),
+    showInFolder,
+  };
+  openBridge((port) => rpc.upgrade(port, { context: { ...studio.services, ...own, mode: 'desktop' } }));
   const window = openWindow(preload, windowState);
   app.on('second-instance', () => window.show());
   app.on('window-all-closed', () => app.quit());

@@ -1,6 +1,7 @@
 import { eventIterator, oc } from '@orpc/contract';
 import { z } from 'zod';
 import { DEVICE_CHOICES } from './devices.ts';
+import { pathSchema } from './library-values.ts';
 import { PULL_SOURCES } from './models.ts';
 
 /** The app itself: what it is and runs on, and what the user has set. */
@@ -64,6 +65,8 @@ export const appInfoSchema = z.object({
   version: z.string(),
   /** 'desktop': a window on this machine. 'server': a browser, maybe on another. */
   mode: z.enum(['desktop', 'server']),
+  /** Whether `pick` can open a dialog; else paths are typed. */
+  canPick: z.boolean(),
   platform: z.string(),
   arch: z.string(),
   /** Of the machine that computes. */
@@ -77,6 +80,16 @@ export const appInfoSchema = z.object({
 });
 export type AppInfo = z.infer<typeof appInfoSchema>;
 
+/** What a dialog lets the user choose: files of a kind, a folder that is there, or one that may be made. */
+export const PICKS = ['images', 'loras', 'folder', 'new-folder'] as const;
+
+const pickSchema = z.object({
+  what: z.enum(PICKS),
+  /** Of the dialog, in the user's language. */
+  title: z.string().min(1).max(200),
+});
+export type PickRequest = z.infer<typeof pickSchema>;
+
 export const appContract = {
   info: oc.output(appInfoSchema),
   settings: {
@@ -85,6 +98,11 @@ export const appContract = {
     /** First the settings, then each change of them, by whichever window. */
     watch: oc.output(eventIterator(settingsSchema)),
   },
+  /**
+   * Opens the system's dialog for files or a folder; what is chosen may be named in other requests from then on.
+   * None where it was closed. UNSUPPORTED where there is no dialog: see `canPick`.
+   */
+  pick: oc.input(pickSchema).output(z.object({ paths: z.array(pathSchema) })),
   /** Text to paste into a report: versions, machine, settings, the latest errors. No file names of the user's. */
   diagnostics: oc.output(z.object({ text: z.string() })),
 };

@@ -108,6 +108,8 @@ export const ERROR_REASONS = [
   // what was asked
   'path-not-whole',
   'path-of-device',
+  'path-not-chosen',
+  'no-picker',
   'mirror-without-hub',
   'endpoint-form',
   'token-form',

@@ -29,6 +29,9 @@ export const pathSchema = z
 export const nameSchema = z.string().trim().min(1).max(200);
 export const notesSchema = z.string().max(100_000);
 
+/** Of files that are taken as images; compared without regard to case. */
+export const IMAGE_ENDINGS = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif', '.heic', '.heif'];
+
 /** Where an image or a LoRA lies: in the data folder, or where it was found. */
 export const STORAGES = ['copied', 'referenced'] as const;
 export type Storage = (typeof STORAGES)[number];

@@ -1,19 +1,21 @@
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { EventPublisher, implement } from '@orpc/server';
-import { appContract, type AppInfo, type Settings } from '../contract/app.ts';
+import { appContract, type AppInfo, type PickRequest, type Settings, type SettingsChange } from '../contract/app.ts';
+import { I2lError } from '../contract/errors.ts';
 import type { JobView } from '../contract/queue.ts';
 import { VERSION } from '../pipelines/version.ts';
 import type { SettingsStore } from '../settings/settings.ts';
-import { answerErrors } from './base.ts';
+import { answerErrors, type AskerContext } from './base.ts';
 import type { DevicesContext } from './devices.ts';
 import type { JobsContext } from './jobs.ts';
+import type { SetsContext } from './sets.ts';
 
-export interface AppContext {
-  /** 'desktop': the window of this machine asks. 'server': a browser, which may be on another. */
-  readonly mode: 'desktop' | 'server';
+export interface AppContext extends AskerContext, Pick<SetsContext, 'allowPath'> {
   readonly dataFolder: string;
   readonly settings: SettingsStore;
+  /** Opens a dialog of the system's; a server has none. What it gives passes allowPath afterwards. */
+  readonly pick?: ((request: PickRequest) => Promise<readonly string[]>) | undefined;
 }
 
 const app = implement(appContract).$context<AppContext & JobsContext & DevicesContext>().use(answerErrors);
@@ -22,9 +24,16 @@ export const appRouter = app.router({
   info: app.info.handler(({ context }) => infoOf(context)),
   settings: {
     get: app.settings.get.handler(({ context }) => context.settings.get()),
-    set: app.settings.set.handler(({ input, context }) => context.settings.set(input)),
+    set: app.settings.set.handler(({ input, context }) => context.settings.set(withAllowedFolders(input, context))),
     watch: app.settings.watch.handler(({ context, signal }) => watch(context.settings, signal)),
   },
+  pick: app.pick.handler(async ({ input, context: { pick } }) => {
+    if (!pick) {
+      const message = 'A browser can’t choose files of the machine that computes; give their path.';
+      throw new I2lError('UNSUPPORTED', message, { reason: 'no-picker' });
+    }
+    return { paths: [...(await pick(input))] };
+  }),
   diagnostics: app.diagnostics.handler(({ context }) => ({ text: diagnosticsOf(infoOf(context), context) })),
 });
 
@@ -40,11 +49,24 @@ async function* watch(settings: SettingsStore, signal: AbortSignal | undefined):
   }
 }
 
-function infoOf({ mode, dataFolder, settings }: AppContext): AppInfo {
+/** Folders that are set already stay; new ones are the client's word. @throws I2lError of allowPath */
+function withAllowedFolders(change: SettingsChange, { settings, allowPath }: AppContext): SettingsChange {
+  const { modelsFolder, comfyuiFolders } = settings.get();
+  const known = new Set([modelsFolder, ...comfyuiFolders]);
+  const allowed = (folder: string): string => (known.has(folder) ? folder : allowPath(folder));
+  return {
+    ...change,
+    ...(change.modelsFolder ? { modelsFolder: allowed(change.modelsFolder) } : {}),
+    ...(change.comfyuiFolders ? { comfyuiFolders: change.comfyuiFolders.map(allowed) } : {}),
+  };
+}
+
+function infoOf({ mode, dataFolder, settings, pick }: AppContext): AppInfo {
   const [first, ...others] = cpus();
   return {
     version: VERSION,
     mode,
+    canPick: pick !== undefined,
     platform: platform(),
     arch: arch(),
     cpu: { model: first?.model ?? 'unknown', cores: 1 + others.length },

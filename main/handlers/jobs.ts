@@ -1,7 +1,8 @@
 import { implement } from '@orpc/server';
+import { I2lError } from '../contract/errors.ts';
 import { jobsContract } from '../contract/queue.ts';
 import type { JobQueue } from '../jobs/queue.ts';
-import { answerErrors } from './base.ts';
+import { answerErrors, type AskerContext } from './base.ts';
 
 export interface JobsContext {
   readonly queue: JobQueue;
@@ -9,14 +10,18 @@ export interface JobsContext {
   readonly modelsForJobs?: () => string | undefined;
 }
 
-const jobs = implement(jobsContract).$context<JobsContext>().use(answerErrors);
+const jobs = implement(jobsContract).$context<JobsContext & AskerContext>().use(answerErrors);
 
 /** The queue's procedures. Everything they do survives a window, a wire and a client. */
 export const jobsRouter = jobs.router({
   list: jobs.list.handler(({ input, context: { queue } }) => queue.list(input)),
   get: jobs.get.handler(({ input: { id }, context: { queue } }) => queue.get(id)),
   log: jobs.log.handler(({ input: { id }, context: { queue } }) => queue.log(id)),
-  enqueue: jobs.enqueue.handler(({ input, context }) => context.queue.enqueue(withModels(input, context.modelsForJobs?.()))),
+  enqueue: jobs.enqueue.handler(({ input, context }) => {
+    // A job's input names any files; the desktop's page may name those alone that the user chose.
+    if (context.mode === 'desktop') throw new I2lError('UNSUPPORTED', 'The window has a procedure for each job that it wants.');
+    return context.queue.enqueue(withModels(input, context.modelsForJobs?.()));
+  }),
   pause: jobs.pause.handler(({ input: { id }, context: { queue } }) => queue.pause(id)),
   resume: jobs.resume.handler(({ input: { id }, context: { queue } }) => queue.resume(id)),
   cancel: jobs.cancel.handler(({ input: { id }, context: { queue } }) => queue.cancel(id)),

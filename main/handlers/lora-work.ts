@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import { implement } from '@orpc/server';
+import { findInstalls } from '../comfyui/locate.ts';
 import { KEY_FORMS, type RankChoice } from '../contract/job.ts';
 import { loraWorkContract, type SpectrumAnswer } from '../contract/lora-work.ts';
 import type { LoraView } from '../contract/loras.ts';
@@ -52,7 +53,7 @@ export const loraWorkRouter = work.router({
     return enqueue(context, rank === undefined ? 'export' : 'export-at-rank', title, {
       ...{ loras: ids, rank, ...options },
       installs: context.settings.get().comfyuiFolders,
-      ...(folder === undefined ? {} : { folder: context.allowPath(folder) }),
+      ...(folder === undefined ? {} : { folder: installFolder(folder, context) }),
     });
   }),
   exportForTrainer: work.exportForTrainer.handler(({ input: { id, folder, ...options }, context }) => {
@@ -61,6 +62,12 @@ export const loraWorkRouter = work.router({
     return enqueue(context, 'export-training', `${lora.name} → ${options.trainer}`, input);
   }),
 });
+
+/** An install that the app finds by itself, or one that the client names. @throws I2lError of allowPath */
+function installFolder(folder: string, { settings, allowPath }: LoraWorkContext): string {
+  const found = findInstalls({ roots: settings.get().comfyuiFolders });
+  return found.some(({ root }) => root === folder) ? folder : allowPath(folder);
+}
 
 /** With the user's settings for the engine; a kind that has none leaves them out. */
 function enqueue({ queue, settings }: LoraWorkContext, kind: string, title: string, input: object): JobView {

@@ -9,6 +9,7 @@ import { modelsById } from '../weights/catalogue.ts';
 import { checkLicences } from '../weights/hub/licences.ts';
 import { makeSource } from '../weights/hub/sources.ts';
 import { answerErrors } from './base.ts';
+import type { SetsContext } from './sets.ts';
 
 /** Keeps secrets as the system does; a server has none. */
 export interface TokenKeeper {
@@ -18,7 +19,7 @@ export interface TokenKeeper {
   keep(hub: HubName, token: string | null): Promise<void>;
 }
 
-export interface ModelsContext {
+export interface ModelsContext extends Pick<SetsContext, 'allowPath'> {
   readonly queue: JobQueue;
   /** Loaded when it is first asked for. */
   readonly models: () => Promise<ModelStore>;
@@ -47,11 +48,11 @@ export const modelsRouter = models.router({
   }),
   list: models.list.handler(async ({ input: { folders }, context, signal }) => {
     const store = await context.models();
-    return store.list(folders, { signal });
+    return store.list(folders.map(context.allowPath), { signal });
   }),
   scan: models.scan.handler(async ({ input: { folders }, context, signal }) => {
     const store = await context.models();
-    const { models: found, others, troubles } = await store.scan(folders, { signal });
+    const { models: found, others, troubles } = await store.scan(folders.map(context.allowPath), { signal });
     return { models: [...found], others, troubles: troubles.map((error) => error.toShape()) };
   }),
   licence: models.licence.handler(({ input: { model } }) => {

@@ -1,9 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { extname, join, resolve } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
-
-/** Of the formats that decode.ts takes. */
-const IMAGE_ENDINGS = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif', '.heic', '.heif'];
+import { IMAGE_ENDINGS } from '../contract/library-values.ts';
 
 /**
  * Image files as named, and those within named folders (not their sub-folders), sorted by name.

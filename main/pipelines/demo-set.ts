@@ -24,12 +24,12 @@ const EXAMPLES = fileURLToPath(new URL('../../resources/examples', import.meta.u
  */
 export class DemoSet {
   readonly modelsFolder: string;
-  readonly #images: string;
+  readonly imagesFolder: string;
   #underWay: Promise<DemoFiles> | undefined;
 
   constructor(dataFolder: string) {
     this.modelsFolder = join(dataFolder, 'demo', 'studio', 'models');
-    this.#images = join(dataFolder, 'demo', 'studio', 'images');
+    this.imagesFolder = join(dataFolder, 'demo', 'studio', 'images');
   }
 
   get isReady(): boolean {
@@ -47,7 +47,7 @@ export class DemoSet {
 
   async #make(): Promise<DemoFiles> {
     if (!this.isReady) await makeModels(this.modelsFolder);
-    return { modelsFolder: this.modelsFolder, images: await copyExamples(this.#images) };
+    return { modelsFolder: this.modelsFolder, images: await copyExamples(this.imagesFolder) };
   }
 }
 

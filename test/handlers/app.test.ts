@@ -1,12 +1,13 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRouterClient } from '@orpc/server';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApp, type App } from '../../main/app.ts';
 import type { Api } from '../../main/contract/api.ts';
 import { hasEnded } from '../../main/contract/queue.ts';
 import { errorFromWire } from '../../main/contract/wire-errors.ts';
 import { router } from '../../main/handlers/api.ts';
+import { ChosenPaths } from '../../main/handlers/paths.ts';
 import { readLora } from '../../main/pipelines/inspect-lora.ts';
 import { makeLora } from '../library/make-loras.ts';
 import { tempFolder } from '../unit/temp.ts';
@@ -69,4 +70,41 @@ test('a LoRA is shown in its folder by its number; a browser is told that it can
   expect(await desktop.loras.reveal({ id }).catch(errorFromWire)).toMatchObject({ code: 'FILE_NOT_FOUND' });
   expect(await desktop.loras.reveal({ id: 99 }).catch(errorFromWire)).toMatchObject({ code: 'NOT_IN_LIBRARY' });
   expect(shown).toEqual([file]);
+});
+
+describe('the paths that a page names', () => {
+  test('a browser has no dialog, and says the whole path', async () => {
+    expect((await api.app.info()).canPick).toBe(false);
+    const asked = api.app.pick({ what: 'folder', title: 'Folder' });
+    expect(await asked.catch(errorFromWire)).toMatchObject({ code: 'UNSUPPORTED', fields: { reason: 'no-picker' } });
+    const relative = api.app.settings.set({ comfyuiFolders: ['ComfyUI'] });
+    expect(await relative.catch(errorFromWire)).toMatchObject({ code: 'BAD_ARGUMENT', fields: { reason: 'path-not-whole' } });
+  });
+
+  test('the window names what was chosen in a dialog, what is set already, and no more', async () => {
+    const chosen = new ChosenPaths();
+    const folder = join(base, 'chosen');
+    const pick = (): Promise<string[]> => {
+      chosen.add([folder]);
+      return Promise.resolve([folder]);
+    };
+    const own = { ...app.services, mode: 'desktop', pick, allowPath: (path: string) => chosen.allow(path) } as const;
+    const desktop: Api = createRouterClient(router, { context: own });
+    expect((await desktop.app.info()).canPick).toBe(true);
+    const other = { code: 'BAD_ARGUMENT', fields: { reason: 'path-not-chosen' } };
+    await api.app.settings.set({ comfyuiFolders: [join(base, 'set before')] });
+    const { comfyuiFolders } = await api.app.settings.get();
+    const change = { comfyuiFolders: [...comfyuiFolders, folder], modelsFolder: folder };
+    expect(await desktop.app.settings.set(change).catch(errorFromWire)).toMatchObject(other);
+    expect(await desktop.models.scan({ folders: [folder] }).catch(errorFromWire)).toMatchObject(other);
+    expect(await desktop.app.pick({ what: 'folder', title: 'Folder' })).toEqual({ paths: [folder] });
+    expect(await desktop.app.settings.set(change)).toMatchObject(change);
+    expect(await desktop.sets.importFolder({ folder: base }).catch(errorFromWire)).toMatchObject(other);
+  });
+
+  test('the window can’t queue a job by its input, which names any files', async () => {
+    const desktop: Api = createRouterClient(router, { context: { ...app.services, mode: 'desktop' } });
+    const asked = desktop.jobs.enqueue({ kind: 'spectrum', title: 'x', input: {} });
+    expect(await asked.catch(errorFromWire)).toMatchObject({ code: 'UNSUPPORTED' });
+  });
 });

@@ -11,7 +11,7 @@ import { tempFolder } from '../unit/temp.ts';
 /** The demo over the contract: from nothing to a LoRA that says of itself that it means nothing. */
 const serving = await startServing(tempFolder());
 const home = serving.app.services.dataFolder;
-const { api } = directWire(serving.app);
+const { api } = directWire(serving.app, 'server');
 
 function job(images: readonly string[], name: string): Omit<CreateJob, 'models'> {
   return {

@@ -5,6 +5,7 @@ import { createRouterClient } from '@orpc/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApp, type App } from '../../main/app.ts';
 import type { Api } from '../../main/contract/api.ts';
+import { I2lError } from '../../main/contract/errors.ts';
 import type { JobResult } from '../../main/contract/job.ts';
 import type { SpectrumView } from '../../main/contract/lora-work.ts';
 import type { LoraView } from '../../main/contract/loras.ts';
@@ -212,6 +213,20 @@ describe('exports', () => {
     expect(exports).toMatchObject([{ kind: 'comfyui', state: 'present', sha256: a.sha256 }]);
     rmSync(exports[0]?.path ?? '');
     expect((await api.loras.exports({ id: a.id })).exports).toMatchObject([{ state: 'missing' }]);
+  });
+
+  test('the window names an install that the app finds, and no other folder', async () => {
+    const { id } = await lora('from the window');
+    const allowPath = (): never => {
+      throw new I2lError('BAD_ARGUMENT', 'not chosen');
+    };
+    const desktop: Api = createRouterClient(router, { context: { ...app.services, mode: 'desktop', allowPath } });
+    const asked = { ids: [id], folder: comfyui, subfolder: 'window' };
+    expect(await desktop.loras.exportToComfyui(asked).catch(errorFromWire)).toMatchObject({ message: 'not chosen' });
+    await api.app.settings.set({ comfyuiFolders: [comfyui] });
+    await done(await desktop.loras.exportToComfyui(asked));
+    expect(lorasOf('window')).toEqual(['from the window.safetensors']);
+    await api.app.settings.set({ comfyuiFolders: [] });
   });
 
   test('at a rank, two at once', async () => {

@@ -7,6 +7,7 @@ import type { I2lError } from '../../main/contract/errors.ts';
 import { hasEnded } from '../../main/contract/queue.ts';
 import { errorFromWire } from '../../main/contract/wire-errors.ts';
 import { modelsRouter } from '../../main/handlers/models.ts';
+import { openPath } from '../../main/handlers/sets.ts';
 import { JobQueue } from '../../main/jobs/queue.ts';
 import { ModelStore } from '../../main/pipelines/model-store.ts';
 import { modelRunners } from '../../main/runners/model-jobs.ts';
@@ -42,7 +43,8 @@ beforeEach(async () => {
   });
   queue = new JobQueue({ store: new MemoryStore(), runners: modelRunners(async () => store) });
   queue.start();
-  models = createRouterClient(modelsRouter, { context: { queue, models: async () => store, dataFolder: join(home, 'data') } });
+  const dataFolder = join(home, 'data');
+  models = createRouterClient(modelsRouter, { context: { queue, models: async () => store, dataFolder, allowPath: openPath } });
 });
 afterEach(async () => {
   await queue.close();

@@ -4,6 +4,7 @@ import { createRouterClient } from '@orpc/server';
 import { expect, test } from 'vitest';
 import { I2lError } from '../../main/contract/errors.ts';
 import { errorFromWire } from '../../main/contract/wire-errors.ts';
+import { ChosenPaths } from '../../main/handlers/paths.ts';
 import { openPath, setsRouter } from '../../main/handlers/sets.ts';
 import { makeBroken, makeImages } from '../library/make-images.ts';
 import { openLibrary } from '../library/open-library.ts';
@@ -100,4 +101,21 @@ test('an import stops when its listener goes', async () => {
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(library.sets.list().sets[0]!.imageCount).toBe(imageCount);
   expect(existsSync(join(folder, 'in'))).toBe(true);
+});
+
+test('who may name chosen files alone can put back what it took out of a set, and only that', async () => {
+  const chosen = new ChosenPaths();
+  const folder = join(base, `${count++}`);
+  const library = await openLibrary(join(folder, 'data'));
+  const own = { allowPath: (path: string) => chosen.allow(path), alsoAllow: (paths: readonly string[]) => chosen.add(paths) };
+  const sets = createRouterClient(setsRouter, { context: { library, ...own } });
+  const files = await makeImages(join(folder, 'in'), 2);
+  const { id } = await sets.create({ name: 'Foxes' });
+  expect(await failure(collect(sets.addImages({ id, files })))).toMatchObject({ fields: { reason: 'path-not-chosen' } });
+  await library.setImport.addImages(id, files);
+  const [first, second] = (await sets.get({ id })).images;
+  await sets.removeImages({ id, hashes: [first!.hash] });
+  await collect(sets.addImages({ id, files: [first!.file] }));
+  expect((await sets.get({ id })).images.map(({ hash }) => hash)).toEqual([second!.hash, first!.hash]);
+  expect(await failure(collect(sets.addImages({ id, files: [second!.file] })))).toMatchObject({ code: 'BAD_ARGUMENT' });
 });

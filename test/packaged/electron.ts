@@ -36,6 +36,7 @@ export const dialog = {
     process.stderr.write(`${title}: ${text}\n`);
     process.exitCode = 1;
   },
+  showOpenDialog: (): Promise<object> => Promise.resolve({ canceled: true, filePaths: [] }),
 };
 export const protocol = {
   registerSchemesAsPrivileged: (): void => undefined,

@@ -15,8 +15,8 @@ export interface Wire {
   close(): void;
 }
 
-export function directWire({ services }: App): Wire {
-  return { api: createRouterClient(router, { context: { ...services, mode: 'desktop' } }), close: () => undefined };
+export function directWire({ services }: App, mode: 'desktop' | 'server' = 'desktop'): Wire {
+  return { api: createRouterClient(router, { context: { ...services, mode } }), close: () => undefined };
 }
 
 /** As between the window and the app. */

@@ -1,6 +1,7 @@
 import { SvelteMap } from 'svelte/reactivity';
-import type { I2lError } from '../../../main/contract/errors.ts';
+import { api } from '../api/client.ts';
 import { uploadImage } from '../api/upload.ts';
+import type { Failure } from '../ui/failure.ts';
 import { sets } from './sets.svelte.ts';
 
 /** More would only wait for each other: each is decoded as it arrives. */
@@ -8,7 +9,7 @@ const AT_ONCE = 3;
 
 interface Failed {
   readonly file: string;
-  readonly error: I2lError;
+  readonly error: Failure;
 }
 
 /** Files on their way into image sets. */
@@ -30,6 +31,32 @@ class Uploads {
     for (const file of files) this.#waiting.set(file, setId);
     this.total += files.length;
     while (this.#running < AT_ONCE && this.#waiting.size > 0) void this.#work();
+  }
+
+  /** Files that the user chose in the system's dialog: the app takes them from where they are. @throws I2lError */
+  async addChosen(setId: number, files: readonly string[]): Promise<void> {
+    if (!this.busy) this.#begin();
+    this.total += files.length;
+    const { signal } = this.#stop;
+    let counted = 0;
+    const count = (done: number): void => {
+      this.done += done - counted;
+      counted = done;
+    };
+    try {
+      for await (const event of await api.sets.addImages({ id: setId, files: [...files] }, { signal })) {
+        if (event.type === 'progress') count(event.done);
+        else {
+          this.duplicates += event.duplicates.length;
+          this.failed = [...this.failed, ...event.failed];
+        }
+      }
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown;
+    } finally {
+      count(files.length);
+      await sets.refresh();
+    }
   }
 
   /** What has arrived stays. */

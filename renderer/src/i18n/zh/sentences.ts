@@ -130,6 +130,8 @@ export const sentences: Sentences = {
     'in-trash': about('此图片集在回收站中。请先恢复。'),
     'mirrors-no-folder': about('此图片集没有对应的文件夹。'),
     'path-not-whole': about('请填写从根目录或盘符开始的完整路径。'),
+    'no-picker': () => '浏览器无法选择计算机器上的文件。请填写其路径。',
+    'path-not-chosen': about('请用输入框旁的按钮选择。'),
     'path-of-device': about('这是设备，不是文件。'),
     'mirror-without-hub': () => '镜像需要指定所属平台：请选择 Hugging Face 或 ModelScope。',
     'endpoint-form': (told) => `地址的格式应类似 ${told.text('example')}。`,

@@ -1,3 +1,5 @@
+import { IMAGE_ENDINGS } from '../../../../main/contract/library-values.ts';
+
 /** What a drop or a paste brings: files, and folders by their names. */
 
 export interface Dropped {
@@ -6,7 +8,7 @@ export interface Dropped {
   readonly folders: readonly { readonly name: string; readonly files: readonly File[] }[];
 }
 
-const IMAGE = /\.(?:jpe?g|png|webp|gif|tiff?|avif|hei[cf])$/i;
+const isImage = (name: string): boolean => IMAGE_ENDINGS.some((ending) => name.toLowerCase().endsWith(ending));
 
 /** The entries have to be taken before anything is awaited: the browser empties the transfer. */
 export async function droppedOf(transfer: DataTransfer): Promise<Dropped> {
@@ -32,7 +34,7 @@ async function walk(folder: FileSystemDirectoryEntry, folders: { name: string; f
   folders.push(own);
   // In a folder lie texts and other things beside the images; a file that was dropped by itself was meant.
   const found = await filesIn(
-    entries.filter((entry) => entry.isDirectory || IMAGE.test(entry.name)),
+    entries.filter((entry) => entry.isDirectory || isImage(entry.name)),
     folders,
   );
   own.files = found.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));

@@ -33,6 +33,15 @@ export async function takeDropped({ files, folders }: Dropped, words: CreateWord
   }
 }
 
+/** Images that are chosen in the system's dialog stay where they are; into the open set, or a new one. */
+export async function pickImages(words: CreateWords): Promise<void> {
+  await notices.attempt(async () => {
+    const { paths } = await api.app.pick({ what: 'images', title: words.addImages });
+    const id = paths.length === 0 ? undefined : (sets.open?.id ?? (await newSet(words)));
+    if (id !== undefined) await uploads.addChosen(id, paths);
+  });
+}
+
 export async function removeSet({ id, name }: SetSummary, words: CreateWords): Promise<void> {
   await notices.attempt(async () => {
     await api.sets.remove({ ids: [id] });
