@@ -15,7 +15,7 @@ export async function followQueue(events: AsyncIterable<QueueEvent>, window: Bro
     if (event.type === 'change') for (const id of event.removed) jobs.delete(id);
     window.setProgressBar(barOf([...jobs.values()]));
     if (event.type === 'snapshot' || window.isFocused()) continue;
-    for (const job of event.jobs) if (hasJustEnded(job, before.get(job.id))) tell(job);
+    for (const job of event.jobs) if (hasJustEnded(job, before.get(job.id))) tell(job, window);
   }
 }
 
@@ -28,6 +28,9 @@ function hasJustEnded({ state }: JobView, before: JobView | undefined): boolean 
   return (state === 'done' || state === 'failed') && before?.state !== state;
 }
 
-function tell({ title, error }: JobView): void {
-  if (Notification.isSupported()) new Notification({ title, ...(error ? { body: error.message } : {}) }).show();
+function tell({ title, error }: JobView, window: BrowserWindow): void {
+  if (!Notification.isSupported()) return;
+  const notification = new Notification({ title, ...(error ? { body: error.message } : {}) });
+  notification.on('click', () => window.show());
+  notification.show();
 }
