@@ -22,7 +22,7 @@ const numbers = (command: Command): Command =>
 
 /** i2l sets …; what does the work is loaded when it is asked for. */
 export function registerSets(sets: Command, shown: Shown, act: Act): void {
-  const commands = async (): Promise<typeof SetsCommands> => import('./sets-commands.ts');
+  const commands: LoadSets = async () => import('./sets-commands.ts');
   paged(shown(sets.command('ls')).description('list image sets')).action((options: SetsCommands.ListSetsOptions & ReportOptions) =>
     act(options, async (context) => (await commands()).listSets(context, options)),
   );
@@ -40,6 +40,26 @@ export function registerSets(sets: Command, shown: Shown, act: Act): void {
     .action((name: string, files: string[], options: SetsCommands.NewSetOptions & ReportOptions) =>
       act(options, async (context) => (await commands()).newSet(context, name, files, options)),
     );
+  shown(sets.command('copy'))
+    .description('make another image set of the same images, with their order, weights and captions')
+    .argument('<id>', 'its number', parseCount)
+    .argument('[name]', "the copy's name (default: its name, and 'copy')")
+    .action((id: number, name: string | undefined, options: ReportOptions) =>
+      act(options, async (context) => (await commands()).copySet(context, id, name)),
+    );
+  registerImages(sets, shown, act, commands);
+  numbers(shown(sets.command('rm')).description('put image sets into the trash')).action((ids: number[], options: ReportOptions) =>
+    act(options, async (context) => (await commands()).removeSets(context, ids)),
+  );
+  numbers(shown(sets.command('undo')).description('take image sets out of the trash')).action(
+    (ids: number[], options: ReportOptions) => act(options, async (context) => (await commands()).undoSets(context, ids)),
+  );
+}
+
+type LoadSets = () => Promise<typeof SetsCommands>;
+
+/** How images come into a set. */
+function registerImages(sets: Command, shown: Shown, act: Act, commands: LoadSets): void {
   shown(sets.command('add'))
     .description('put images into an image set')
     .argument('<id>', 'its number', parseCount)
@@ -59,12 +79,6 @@ export function registerSets(sets: Command, shown: Shown, act: Act): void {
     .description("read an image set's folder again")
     .argument('<id>', 'its number', parseCount)
     .action((id: number, options: ReportOptions) => act(options, async (context) => (await commands()).rescanSet(context, id)));
-  numbers(shown(sets.command('rm')).description('put image sets into the trash')).action((ids: number[], options: ReportOptions) =>
-    act(options, async (context) => (await commands()).removeSets(context, ids)),
-  );
-  numbers(shown(sets.command('undo')).description('take image sets out of the trash')).action(
-    (ids: number[], options: ReportOptions) => act(options, async (context) => (await commands()).undoSets(context, ids)),
-  );
 }
 
 /** i2l library …, the same way. */

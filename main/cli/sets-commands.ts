@@ -1,4 +1,4 @@
-import type { FailedFile } from '../contract/library-values.ts';
+import { MOST_NAME, type FailedFile } from '../contract/library-values.ts';
 import type { ImageSet, Rescanned, SetImage, SetSummary } from '../contract/sets.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import type { CommandContext } from './commands.ts';
@@ -54,6 +54,19 @@ export async function newSet(
     else return addTo(context, client, set.id, files);
     return 0;
   });
+}
+
+/** @param name of the copy; undefined: that of the set, and 'copy' */
+export async function copySet({ report }: CommandContext, id: number, name?: string): Promise<void> {
+  const set = await withLibrary('sets copy', async ({ sets }) =>
+    sets.copy({ id, name: name ?? copyName((await sets.get({ id })).name) }),
+  );
+  report.result(setLine(set), { type: 'set', set });
+}
+
+function copyName(name: string): string {
+  const end = ' copy';
+  return name.slice(0, MOST_NAME - end.length).toWellFormed() + end;
 }
 
 /** @returns 1 if a file could not be taken */

@@ -26,7 +26,9 @@ export const pathSchema = z
   .max(32_768)
   .refine((path) => !path.includes('\0'), 'expected a path without NUL');
 
-export const nameSchema = z.string().trim().min(1).max(200);
+/** Characters of a name. */
+export const MOST_NAME = 200;
+export const nameSchema = z.string().trim().min(1).max(MOST_NAME);
 export const notesSchema = z.string().max(100_000);
 
 /** Of files that are taken as images; compared without regard to case. */

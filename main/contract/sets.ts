@@ -141,6 +141,8 @@ export const setsContract = {
   get: oc.input(z.object({ id: idSchema, check: z.boolean().default(false) })).output(imageSetSchema),
   create: oc.input(newSetSchema).output(setSummarySchema),
   update: oc.input(z.object({ id: idSchema, change: setChangeSchema })).output(setSummarySchema),
+  /** Another set with the same images, their order, weights and captions; it mirrors no folder. */
+  copy: oc.input(z.object({ id: idSchema, name: nameSchema })).output(setSummarySchema),
   /** Into the trash; see undo. */
   remove: oc.input(z.object({ ids: idsSchema })).output(z.object({ removed: z.array(idSchema) })),
   /** Out of the trash. */

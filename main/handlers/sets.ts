@@ -30,6 +30,7 @@ export const setsRouter = sets.router({
   ),
   create: sets.create.handler(({ input, context: { library } }) => library.sets.create(input)),
   update: sets.update.handler(({ input: { id, change }, context: { library } }) => library.sets.update(id, change)),
+  copy: sets.copy.handler(({ input: { id, name }, context: { library } }) => library.sets.copy(id, name)),
   remove: sets.remove.handler(({ input: { ids }, context: { library } }) => ({ removed: library.sets.remove(ids) })),
   undo: sets.undo.handler(({ input: { ids }, context: { library } }) => ({ restored: library.sets.undo(ids) })),
   addImages: sets.addImages.handler(({ input: { id, files, storage }, context: { library, allowPath }, signal }) => {

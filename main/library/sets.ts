@@ -105,6 +105,20 @@ export class Sets {
     });
   }
 
+  /**
+   * A set of its own with the same images, in their order and with their weights and captions. It mirrors no folder: of
+   * two that did, each would undo what the other shows.
+   * @throws I2lError NOT_IN_LIBRARY
+   */
+  copy(id: number, name: string): SetSummary {
+    return this.#database.write(() => {
+      const { notes, target, storage } = this.summary(id);
+      const copy = this.create({ name, notes, target, storage });
+      this.#database.run(COPY_IMAGES, { id, copy: copy.id });
+      return this.touched(copy.id);
+    });
+  }
+
   /** Into the trash. @returns the ids of those that were not there already */
   remove(ids: readonly number[]): number[] {
     return this.#mark(ids, 'UPDATE sets SET trashed_at = :now WHERE id = :id AND trashed_at IS NULL');
@@ -211,6 +225,9 @@ export class Sets {
 const INSERT = `
   INSERT INTO sets (name, sort_name, notes, target, storage, created_at, updated_at)
   VALUES (:name, :key, :notes, :target, :storage, :now, :now)`;
+const COPY_IMAGES = `
+  INSERT INTO set_images (set_id, hash, position, weight, caption, storage, source, source_bytes, source_mtime_ms)
+  SELECT :copy, hash, position, weight, caption, storage, source, source_bytes, source_mtime_ms FROM set_images WHERE set_id = :id`;
 const UPDATE = `
   UPDATE sets SET name = :name, sort_name = :key, notes = :notes, target = :target, storage = :storage WHERE id = :id`;
 const TOUCH = 'UPDATE set_images SET source_mtime_ms = :mtimeMs WHERE set_id = :id AND hash = :hash';

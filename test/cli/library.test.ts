@@ -119,7 +119,12 @@ test('image sets: a folder of folders, images one by one, a folder that changed'
   expect((await i2l('sets', 'add', '3', join(folder, 'gone.png'))).stderr).toMatch(/^i2l: .*gone\.png: there is no such file/);
   expect((await i2l('sets', 'ls', '--text', 'mix')).stdout).toBe('    3  Mixed (2 images, z-image)\n');
   expect((await i2l('sets', 'show', '3')).stdout.split('\n')).toHaveLength(4);
+  expect((await i2l('sets', 'copy', '3')).stdout).toBe('    4  Mixed copy (2 images, z-image)\n');
+  expect(await json('sets', 'copy', '1', 'Cats again')).toMatchObject({
+    set: { id: 5, name: 'Cats again', imageCount: 1, folder: null },
+  });
+  expect(await json('sets', 'rm', '4', '5')).toMatchObject({ removed: [4, 5] });
   expect((await i2l('sets', 'rm', '3')).code).toBe(0);
-  expect(await json('sets', 'ls', '--trashed')).toMatchObject({ total: 1, sets: [{ id: 3 }] });
+  expect(await json('sets', 'ls', '--trashed')).toMatchObject({ total: 3, sets: [{ id: 5 }, { id: 3 }, { id: 4 }] });
   expect(await json('sets', 'undo', '3')).toMatchObject({ restored: [3] });
 });

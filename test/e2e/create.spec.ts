@@ -158,6 +158,31 @@ test('a set is renamed, deleted and brought back', async ({ studio }) => {
   await expect(link).toBeVisible();
 });
 
+test('a set is duplicated with the order, the weights and the captions of its images; undone, the copy is gone', async ({
+  studio,
+}) => {
+  const id = await newSet(studio);
+  await drop(studio, EXAMPLES.map(example));
+  await expect(images(studio)).toHaveCount(3);
+  const before = await client.api.sets.get({ id });
+  const hashes = before.images.map(({ hash }) => hash).reverse();
+  await client.api.sets.reorder({ id, hashes });
+  await client.api.sets.setImage({ id, hash: hashes[1] ?? '', change: { weight: 2.5, caption: 'a heron' } });
+  await client.api.sets.update({ id, change: { name: 'Herons' } });
+  await studio.reload();
+  await studio.getByRole('button', { name: 'Actions for Herons' }).click();
+  await studio.getByRole('menuitem', { name: 'Duplicate' }).click();
+  await expect(studio.getByRole('heading', { name: 'Herons copy' })).toBeVisible();
+  await expect(images(studio)).toHaveCount(3);
+  await expect(images(studio).nth(1)).toContainText('× 2.5');
+  const copy = Number(/\d+$/.exec(studio.url())?.[0]);
+  expect(copy).not.toBe(id);
+  expect((await client.api.sets.get({ id: copy })).images).toEqual((await client.api.sets.get({ id })).images);
+  await studio.getByRole('button', { name: 'Undo' }).click();
+  await expect(studio.getByRole('heading', { name: 'Herons', exact: true })).toBeVisible();
+  expect((await client.api.sets.get({ id: copy })).trashedAt).not.toBeNull();
+});
+
 test('axe finds nothing, wide and narrow, in both themes and languages; nothing lies under the button', async ({ studio }) => {
   test.setTimeout(120_000);
   await studio.getByRole('link', { name: /Dawn/ }).click();

@@ -23,6 +23,37 @@ async function filled(images = 3): Promise<{ library: Library; folder: string; f
 }
 
 describe('sets', () => {
+  test('are copied whole, and the copy is a set of its own', async () => {
+    const { library, folder, id, hashes } = await filled();
+    const [first, second, third] = hashes as [string, string, string];
+    library.sets.update(id, { notes: 'of a walk', target: 'z-image', storage: 'copied' });
+    library.sets.setImage(id, second, { weight: 2.5, caption: 'a heron' });
+    library.sets.reorder(id, [third, first, second]);
+    const original = library.sets.get(id);
+    const copy = library.sets.copy(id, 'A set copy');
+    const { images, ...summary } = library.sets.get(copy.id);
+    expect(summary).toMatchObject({
+      name: 'A set copy',
+      notes: 'of a walk',
+      target: 'z-image',
+      storage: 'copied',
+      trashedAt: null,
+    });
+    expect(images).toEqual(original.images);
+    expect(library.sets.list({ text: 'heron' }).sets.map(({ name }) => name)).toContain('A set copy');
+
+    library.sets.removeImages(copy.id, [first]);
+    library.sets.setImage(copy.id, second, { weight: 0 });
+    expect(library.sets.get(id)).toEqual(original);
+    expect([library.sets.remove([copy.id]), library.sets.undo([copy.id])]).toEqual([[copy.id], [copy.id]]);
+    expect(library.sets.get(copy.id).imageCount).toBe(2);
+
+    const { sets } = await library.setImport.importFolder(join(folder, 'pictures'));
+    expect(library.sets.copy(sets[0]!.setId, 'Apart').folder).toBeNull();
+    expect(thrownBy(() => library.sets.copy(99, 'None')).code).toBe('NOT_IN_LIBRARY');
+    expect(library.sets.list({}).sets.map(({ name }) => name)).not.toContain('None');
+  });
+
   test('are made, changed, found, sorted, put into the trash and taken out of it', async () => {
     let now = 1000;
     const library = await openLibrary(fresh(), { now: () => now++ });

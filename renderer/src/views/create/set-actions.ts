@@ -1,3 +1,4 @@
+import { MOST_NAME } from '../../../../main/contract/library-values.ts';
 import type { SetImage, SetSummary } from '../../../../main/contract/sets.ts';
 import { api } from '../../api/client.ts';
 import type { Dictionary } from '../../i18n/en/index.ts';
@@ -13,7 +14,7 @@ type CreateWords = Dictionary['create'];
 export async function newSet(words: CreateWords, name = words.newSetName): Promise<number | undefined> {
   let made: number | undefined;
   await notices.attempt(async () => {
-    const { id } = await api.sets.create({ name: name.slice(0, 200) });
+    const { id } = await api.sets.create({ name: name.slice(0, MOST_NAME).toWellFormed() });
     made = id;
     router.go('create', id);
     await sets.search();
@@ -39,6 +40,25 @@ export async function pickImages(words: CreateWords): Promise<void> {
     const { paths } = await api.app.pick({ what: 'images', title: words.addImages });
     const id = paths.length === 0 ? undefined : (sets.open?.id ?? (await newSet(words)));
     if (id !== undefined) await uploads.addChosen(id, paths);
+  });
+}
+
+/** Opens the copy; undoing puts it into the trash. */
+export async function copySet({ id, name }: SetSummary, words: CreateWords): Promise<void> {
+  await notices.attempt(async () => {
+    const room = MOST_NAME - words.copyOf('').length;
+    const copy = await api.sets.copy({ id, name: words.copyOf(name.slice(0, room).toWellFormed()) });
+    router.go('create', copy.id);
+    notices.say(words.copied(copy.name), {
+      label: words.undo,
+      run: () =>
+        void notices.attempt(async () => {
+          await api.sets.remove({ ids: [copy.id] });
+          if (sets.open?.id === copy.id) router.go('create', id);
+          await sets.search();
+        }),
+    });
+    await sets.search();
   });
 }
 
