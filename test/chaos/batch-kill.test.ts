@@ -13,7 +13,7 @@ import { makeSlowJob, type SlowJob } from './slow-job.ts';
  * A batch and an export, killed with all their processes at random moments and started again: what is there is
  * whole, nothing is done twice, nothing is left over. I2L_KILLS sets how often; npm run test:chaos does it 100 times.
  */
-const KILLS = Number(process.env['I2L_KILLS'] ?? 4);
+const KILLS = Number(process.env['I2L_KILLS'] ?? 3);
 const SEED = 41;
 /** Bytes: the smallest budget is that of one image. */
 const MORE_IMAGES = 4 << 20;

@@ -13,10 +13,13 @@ import { tempFolder } from '../unit/temp.ts';
 import { childrenOf, hasEnded, moments, partsIn, until } from './processes.ts';
 import { atStep, makeSlowJob, outcomeOf, sameBytes, type Outcome, type SlowJob } from './slow-job.ts';
 
-/** The engine and its caller killed at any moment: an answer at once, nothing half-written, the next run works. */
+/**
+ * The engine and its caller killed at any moment: an answer at once, nothing half-written, the next run works.
+ * I2L_KILLS sets how often; npm run test:chaos does it 100 times.
+ */
 const SEED = 20;
-const ENGINE_KILLS = 25;
-const CALLER_KILLS = 8;
+const ENGINE_KILLS = Number(process.env['I2L_KILLS'] ?? 6);
+const CALLER_KILLS = Math.ceil(ENGINE_KILLS / 3);
 
 /** What the project promises, in milliseconds. */
 const ANSWER_WITHIN = 1000;

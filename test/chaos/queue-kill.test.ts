@@ -14,7 +14,7 @@ import { partsIn, until } from './processes.ts';
  * database is sound, no job and no step is lost, and none is done twice. I2L_KILLS sets how often; npm run
  * test:chaos does it 100 times.
  */
-const KILLS = Number(process.env['I2L_KILLS'] ?? 25);
+const KILLS = Number(process.env['I2L_KILLS'] ?? 8);
 const SEED = Number(process.env['I2L_SEED'] ?? 7);
 const JOBS = 40 + 3 * KILLS;
 

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { readSafetensors } from '../../main/weights/safetensors.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { readValues } from '../../main/weights/values.ts';
-import { doneOf, failureOf, linesOf, runCli, startCli, endOf } from './run-cli.ts';
+import { doneOf, failureOf, linesOf, runCli, startCli, endOf, type CliRun } from './run-cli.ts';
 import { makePublishedModels, makeTinyModels, modelFile, TINY_MODULES } from './tiny-models.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'i2l-cli-'));
@@ -28,41 +28,66 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const image = (name = '1.jpg'): string => join(images, name);
 const create = (...args: string[]) => runCli(['create', ...args, '--models', models, '--no-cache', '--device', 'cpu', '--json']);
 
+/** A run that several tests look at. */
+function once(...args: string[]): () => Promise<{ readonly file: string; readonly run: CliRun }> {
+  const file = output();
+  let started: Promise<CliRun> | undefined;
+  return async () => ({ file, run: await (started ??= create(...args, '-o', file)) });
+}
+const plain = once(image());
+const two = once(image(), image('2.jpg'), '--dtype', 'f32');
+const folderOfImages = once(images);
+
+/** The same images' embeddings, once. */
+let encoding: Promise<CliRun> | undefined;
+async function decode(...args: string[]): Promise<CliRun> {
+  const embeddings = join(folder, 'embeddings.safetensors');
+  encoding ??= runCli(['encode', image(), image('2.jpg'), '--models', models, '-o', embeddings, '--device', 'cpu', '--json']);
+  doneOf(await encoding);
+  return runCli([
+    'decode',
+    embeddings,
+    '--expert',
+    modelFile(models, 'qwen-image-i2l-style'),
+    ...args,
+    '--device',
+    'cpu',
+    '--json',
+  ]);
+}
+
 describe('create', () => {
   test('makes a LoRA: same inputs, same bytes, whatever the threads; and it is encode and decode', async () => {
-    const [first, second, embeddings, halves] = [output(), output(), output(), output()];
-    const result = doneOf(await create(image(), image('2.jpg'), '-o', first));
-    expect(result).toMatchObject({ images: 2, rank: 8, modules: TINY_MODULES, output: first });
-    doneOf(await create(image(), image('2.jpg'), '-o', second, '--threads', '1'));
+    const [{ file: first, run }, second, halves] = [await two(), output(), output()];
+    expect(doneOf(run)).toMatchObject({ images: 2, rank: 8, modules: TINY_MODULES, output: first });
+    doneOf(await create(image(), image('2.jpg'), '--dtype', 'f32', '-o', second, '--threads', '1'));
     expect(readFileSync(second).equals(readFileSync(first))).toBe(true);
-    doneOf(await runCli(['encode', image(), image('2.jpg'), '--models', models, '-o', embeddings, '--device', 'cpu', '--json']));
-    const expert = modelFile(models, 'qwen-image-i2l-style');
-    doneOf(await runCli(['decode', embeddings, '--expert', expert, '-o', halves, '--device', 'cpu', '--json']));
+    doneOf(await decode('-o', halves, '--dtype', 'f32'));
     expect(readFileSync(halves).equals(readFileSync(first))).toBe(true);
   });
 
   test('two images: the ranks of each, A divided by two', async () => {
-    const [one, two] = [output(), output()];
+    const one = output();
     doneOf(await create(image(), '-o', one, '--dtype', 'f32'));
-    doneOf(await create(image(), image('2.jpg'), '-o', two, '--dtype', 'f32'));
     const key = 'diffusion_model.transformer_blocks.1.attn.to_k.lora_A.weight';
     const [a, both] = [
       readValues(Checkpoint.open(one).tensor(key, [4, 24])),
-      readValues(Checkpoint.open(two).tensor(key, [8, 24])),
+      readValues(Checkpoint.open((await two()).file).tensor(key, [8, 24])),
     ];
     a.forEach((value, i) => expect(both[i]! * 2).toBeCloseTo(value, 5));
   });
 
   test('a folder gives its images in the order of their numbers', async () => {
-    const [named, whole] = [output(), output()];
+    const named = output();
     doneOf(await create(image('1.jpg'), image('2.jpg'), image('10.jpg'), '-o', named));
-    doneOf(await create(images, '-o', whole));
+    const { file: whole, run } = await folderOfImages();
+    doneOf(run);
     expect(readFileSync(whole).equals(readFileSync(named))).toBe(true);
   });
 
   test('metadata: what readers look for, and the hash of the tensors', async () => {
-    const file = output();
-    const { tensorHash } = doneOf(await create(image(), '-o', file));
+    const { file, run } = await plain();
+    const { tensorHash } = doneOf(run);
     const { metadata, dataOffset } = readSafetensors(file);
     const hash = createHash('sha256').update(readFileSync(file).subarray(dataOffset)).digest('hex');
     expect(tensorHash).toBe(hash);
@@ -88,7 +113,7 @@ describe('create', () => {
     ['kohya', 'lora_unet_transformer_blocks_0_attn_to_q.lora_down.weight'],
   ])('--key-form %s', async (form, key) => {
     const file = output();
-    doneOf(await create(image(), '-o', file, '--key-form', form));
+    doneOf(await decode('-o', file, '--key-form', form));
     expect([...readSafetensors(file).tensors.keys()]).toContain(key);
   });
 
@@ -100,8 +125,7 @@ describe('create', () => {
   });
 
   test('progress: an object a line, stages counted to the end', async () => {
-    const run = await create(image(), '-o', output());
-    const progress = linesOf(run, 'progress');
+    const progress = linesOf((await plain()).run, 'progress');
     const last = progress.at(-1);
     expect(last?.stageIndex).toBe(last?.stageCount);
     expect(last?.bytesDone).toBe(last?.bytesTotal);
@@ -235,18 +259,19 @@ describe('images', () => {
 
 describe('other commands', () => {
   test('plan tells what create then reads, and writes nothing', async () => {
+    await folderOfImages();
     const before = readdirSync(folder);
     const run = await runCli(['plan', images, '--models', models, '--json']);
     expect(readdirSync(folder)).toEqual(before);
     const [plan] = linesOf(run, 'plan');
-    const result = doneOf(await create(images, '-o', output()));
+    const result = doneOf((await folderOfImages()).run);
     expect(plan).toMatchObject({ images: 3, rank: 12, modules: TINY_MODULES, weightBytes: result.weightBytes });
     expect(result.bytes).toBeGreaterThan(plan!.outputBytes);
   });
 
   test('identify tells architecture, LoRA and junk apart', async () => {
-    const lora = output();
-    doneOf(await create(image(), '-o', lora));
+    const { file: lora, run: made } = await plain();
+    doneOf(made);
     const junk = join(folder, 'junk.safetensors');
     copyFileSync(image(), junk);
     const run = await runCli([
