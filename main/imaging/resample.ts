@@ -74,19 +74,24 @@ function filterTaps(kernel: Kernel, from: number, to: number, first: number, cou
   });
 }
 
-/** One pass: the taps of each output sample, and what makes a sample of their sum. */
-interface Pass {
+/** One pass: the taps of each output sample, and what makes samples of their sums. */
+interface Pass<Data> {
   readonly taps: readonly Taps[];
-  readonly finish: (sum: number) => number;
+  readonly finish: (sums: Float64Array, out: Data) => void;
 }
 
 /** Weights as integers, rounded halves away from zero; the sums come back to 8 bits, halves up. */
-function fixedPass(taps: readonly Taps[], rounding: Rounding): Pass {
+function fixedPass(taps: readonly Taps[], rounding: Rounding): Pass<Uint8Array> {
   const bits = rounding === 'pillow' ? PILLOW_BITS : torchBits(taps);
   const one = 2 ** bits;
   return {
     taps: taps.map(({ first, weights }) => ({ first, weights: weights.map((w) => Math.trunc(w * one + Math.sign(w) * 0.5)) })),
-    finish: (sum) => Math.max(0, Math.min(255, Math.floor((sum + one / 2) / one))),
+    finish: (sums, out) => {
+      for (let i = 0; i < sums.length; i++) {
+        const value = Math.floor(((sums[i] as number) + one / 2) / one);
+        out[i] = value < 0 ? 0 : value > 255 ? 255 : value;
+      }
+    },
   };
 }
 
@@ -117,7 +122,10 @@ export function resampleBytes(
 /** The bilinear filter in floating point, as torch resizes a float image. */
 export function resampleFloats(source: Pixels<Float32Array>, to: Size): Pixels<Float32Array> {
   const allocate = (length: number): Float32Array => new Float32Array(length);
-  return resample(source, { to, window: wholeOf(to), kernel: BILINEAR }, allocate, (taps) => ({ taps, finish: (sum) => sum }));
+  return resample(source, { to, window: wholeOf(to), kernel: BILINEAR }, allocate, (taps) => ({
+    taps,
+    finish: (sums, out) => out.set(sums),
+  }));
 }
 
 function wholeOf({ width, height }: Size): Window {
@@ -134,7 +142,7 @@ function resample<Data extends Uint8Array | Float32Array>(
   source: Pixels<Data>,
   { to, window, kernel }: Request,
   allocate: (length: number) => Data,
-  prepare: (taps: readonly Taps[]) => Pass,
+  prepare: (taps: readonly Taps[]) => Pass<Data>,
 ): Pixels<Data> {
   const { channels } = source;
   const columns = prepare(filterTaps(kernel, source.width, to.width, window.left, window.width));
@@ -143,53 +151,45 @@ function resample<Data extends Uint8Array | Float32Array>(
   const top = rows.taps[0]?.first ?? 0;
   const last = rows.taps.at(-1);
   const bottom = last ? last.first + last.weights.length : top;
-  const middle = allocate((bottom - top) * window.width * channels);
+  const stride = window.width * channels;
+  const sums = new Float64Array(stride);
+  const middle = allocate((bottom - top) * stride);
   for (let y = top; y < bottom; y++) {
     const line = source.data.subarray(y * source.width * channels, (y + 1) * source.width * channels) as Data;
-    const out = middle.subarray((y - top) * window.width * channels) as Data;
+    const out = middle.subarray((y - top) * stride, (y - top + 1) * stride) as Data;
     if (source.width === to.width) out.set(line.subarray(window.left * channels, (window.left + window.width) * channels));
-    else resampleLine(line, columns, channels, out);
+    else columns.finish(resampleLine(line, columns.taps, channels, sums), out);
   }
   const data = allocate(window.width * window.height * channels);
-  const stride = window.width * channels;
   rows.taps.forEach(({ first, weights }, y) => {
     const out = data.subarray(y * stride, (y + 1) * stride) as Data;
     const same = window.top + y - top;
     if (source.height === to.height) out.set(middle.subarray(same * stride, (same + 1) * stride));
-    else mixLines(middle, (first - top) * stride, weights, out, rows.finish);
+    else rows.finish(mixLines(middle, (first - top) * stride, weights, sums), out);
   });
   return { data, width: window.width, height: window.height, channels };
 }
 
-function resampleLine(
-  line: Uint8Array | Float32Array,
-  { taps, finish }: Pass,
-  channels: number,
-  out: Uint8Array | Float32Array,
-): void {
+/** @returns `sums`, filled */
+function resampleLine(line: Uint8Array | Float32Array, taps: readonly Taps[], channels: number, sums: Float64Array): Float64Array {
   for (let x = 0; x < taps.length; x++) {
     const { first, weights } = taps[x] as Taps;
     for (let channel = 0; channel < channels; channel++) {
       let sum = 0;
       let at = first * channels + channel;
       for (let tap = 0; tap < weights.length; tap++, at += channels) sum += (line[at] as number) * (weights[tap] as number);
-      out[x * channels + channel] = finish(sum);
+      sums[x * channels + channel] = sum;
     }
   }
+  return sums;
 }
 
-function mixLines(
-  lines: Uint8Array | Float32Array,
-  start: number,
-  weights: Float64Array,
-  out: Uint8Array | Float32Array,
-  finish: (sum: number) => number,
-): void {
-  const stride = out.length;
-  for (let x = 0; x < stride; x++) {
-    let sum = 0;
-    let at = start + x;
-    for (let tap = 0; tap < weights.length; tap++, at += stride) sum += (lines[at] as number) * (weights[tap] as number);
-    out[x] = finish(sum);
+/** The sum of whole lines, each by its weight, from index `start` on. @returns `sums`, filled */
+function mixLines(lines: Uint8Array | Float32Array, start: number, weights: Float64Array, sums: Float64Array): Float64Array {
+  sums.fill(0);
+  for (let tap = 0, at = start; tap < weights.length; tap++) {
+    const weight = weights[tap] as number;
+    for (let x = 0; x < sums.length; x++, at++) sums[x] = (sums[x] as number) + (lines[at] as number) * weight;
   }
+  return sums;
 }
