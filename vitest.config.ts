@@ -4,12 +4,12 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // What needs WebGPU, and what needs the app packaged, have configurations of their own.
-    exclude: ['test/device/**', 'test/packaged/**'],
+    // What needs WebGPU, the app packaged or minutes has a configuration of its own.
+    exclude: ['test/device/**', 'test/packaged/**', 'test/budget/**'],
     setupFiles: ['test/no-network.ts'],
     pool: 'forks',
-    // Vitest leaves one core free; most tests wait for processes of their own.
-    maxWorkers: availableParallelism(),
+    // Half as many again as cores: most tests wait, for processes of their own and for what they told to come late.
+    maxWorkers: Math.ceil(1.5 * availableParallelism()),
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -293,13 +293,17 @@ describe('other commands', () => {
 
   test('demo makes a LoRA of full target size, the same bytes each time, and leaves no models', async () => {
     const files = [output(), output()];
-    const home = join(folder, 'home');
-    for (const file of files) doneOf(await runCli(['demo', '-o', file, '--device', 'cpu', '--json'], { env: { I2L_HOME: home } }));
+    const demo = async (file: string): Promise<string> => {
+      const home = `${file}-home`;
+      doneOf(await runCli(['demo', '-o', file, '--device', 'cpu', '--json'], { env: { I2L_HOME: home } }));
+      return home;
+    };
+    const homes = await Promise.all(files.map(demo));
     expect(readFileSync(files[1]!).equals(readFileSync(files[0]!))).toBe(true);
     expect(readSafetensors(files[0]!).tensors.get('diffusion_model.transformer_blocks.59.img_mod.1.lora_B.weight')?.shape).toEqual([
       18432, 12,
     ]);
-    expect(existsSync(join(home, 'demo', 'models'))).toBe(false);
+    for (const home of homes) expect(existsSync(join(home, 'demo', 'models'))).toBe(false);
   });
 
   test('--version and --help: 0', async () => {

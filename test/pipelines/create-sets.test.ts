@@ -61,9 +61,13 @@ const setOf = (...images: (number | string)[]): SetJob => ({
   images: images.map((which) => ({ file: typeof which === 'number' ? image(which) : which, weight: 1 })),
 });
 const bytesOf = ({ output: file }: SetJob): Buffer => readFileSync(file);
+/** What a set gives alone, of embeddings that each image gave alone: encoding them again for every test would take most of its time. */
 const alone = async ({ images }: SetJob): Promise<Buffer> => {
+  const cache = { folder: join(folder, 'alone'), limit: 2 ** 30 };
+  for (const only of images) await create([{ output: output(), images: [only] }], { cache });
   const set = { output: output(), images };
-  await create([set]);
+  const { result } = await create([set], { cache });
+  expect(result.cached).toBe(2 * new Set(images.map(({ file }) => file)).size);
   return bytesOf(set);
 };
 const ofType = <Type extends EngineEvent['type']>({ events }: Outcome, type: Type): Extract<EngineEvent, { type: Type }>[] =>
