@@ -25,22 +25,41 @@ export interface Format {
 export function makeFormat(language: Language): Format {
   const relative = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
   const dates = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' });
+  const numberWith = numbersOf(language);
   const bytes = (value: number): string => {
     const [scaled, unit] = scale(value, 1000, SIZE_UNITS);
-    return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'short', ...digits(scaled) }).format(scaled);
+    return numberWith(digits(scaled), unit).format(scaled);
   };
   return {
-    number: (value, fractionDigits = 0) => new Intl.NumberFormat(language, { maximumFractionDigits: fractionDigits }).format(value),
-    percent: (share, fractionDigits = 1) => percent(language, share, fractionDigits),
+    number: (value, fractionDigits = 0) => numberWith(fractionDigits).format(value),
+    percent: (share, fractionDigits = 1) => numberWith(fractionDigits, 'percent').format(honest(share, fractionDigits)),
     bytes,
     memory: (value) => {
       const [scaled, unit] = scale(value, 1024, MEMORY_UNITS);
-      return `${new Intl.NumberFormat(language, digits(scaled)).format(scaled)} ${unit}`;
+      return `${numberWith(digits(scaled)).format(scaled)} ${unit}`;
     },
     rate: (bytesPerSecond) => `${bytes(bytesPerSecond)}/s`,
-    duration: (seconds) => duration(language, seconds),
+    duration: (seconds) => duration(numberWith, seconds),
     date: (milliseconds) => dates.format(milliseconds),
     ago: (milliseconds, now) => relative.format(...sinceThen(milliseconds, now)),
+  };
+}
+
+/** With so many digits behind the point at most, and a unit. */
+type NumberWith = (fractionDigits: number, unit?: string) => Intl.NumberFormat;
+
+/** Each formatter is made once: that takes a hundred times as long as to use it, and a page of the library uses hundreds. */
+function numbersOf(language: Language): NumberWith {
+  const made = new Map<string, Intl.NumberFormat>();
+  return (maximumFractionDigits, unit) => {
+    const key = `${maximumFractionDigits} ${unit}`;
+    const known = made.get(key);
+    if (known) return known;
+    const style: Intl.NumberFormatOptions =
+      unit === undefined ? {} : unit === 'percent' ? { style: 'percent' } : { style: 'unit', unit, unitDisplay: 'short' };
+    const format = new Intl.NumberFormat(language, { ...style, maximumFractionDigits });
+    made.set(key, format);
+    return format;
   };
 }
 
@@ -55,15 +74,15 @@ function scale<Unit>(value: number, base: number, units: readonly Unit[]): [numb
   return [scaled, units[power] as Unit];
 }
 
-/** Three figures at most. */
-function digits(scaled: number): Intl.NumberFormatOptions {
-  return { maximumFractionDigits: scaled >= 100 || Number.isInteger(scaled) ? 0 : scaled >= 10 ? 1 : 2 };
+/** Behind the point, so that there are three figures at most. */
+function digits(scaled: number): number {
+  return scaled >= 100 || Number.isInteger(scaled) ? 0 : scaled >= 10 ? 1 : 2;
 }
 
-function percent(language: Language, share: number, fractionDigits: number): string {
+/** The share as it may be shown: all of it only where it is. */
+function honest(share: number, fractionDigits: number): number {
   const steps = 10 ** (fractionDigits + 2);
-  const honest = share < 1 ? Math.min(Math.round(share * steps), steps - 1) / steps : share;
-  return new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: fractionDigits }).format(honest);
+  return share < 1 ? Math.min(Math.round(share * steps), steps - 1) / steps : share;
 }
 
 const DURATIONS = [
@@ -73,9 +92,8 @@ const DURATIONS = [
   ['second', 1],
 ] as const;
 
-function duration(language: Language, seconds: number): string {
-  const part = (value: number, unit: string, fraction = 0): string =>
-    new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: fraction }).format(value);
+function duration(numberWith: NumberWith, seconds: number): string {
+  const part = (value: number, unit: string, fraction = 0): string => numberWith(fraction, unit).format(value);
   if (seconds < 9.95) return part(seconds, 'second', 1);
   const whole = Math.round(seconds);
   const first = DURATIONS.findIndex(([, size]) => whole >= size);
