@@ -23,6 +23,8 @@ class LoraList {
   version = $state(0);
   #pages = $state.raw<Pages<LoraView>>(new Map());
   #turn = 0;
+  /** Whether the latest search was for those in the trash. */
+  #trashed = false;
   #seen = { from: 0, to: PAGE - 1 };
   readonly #underWay = new Set<string>();
 
@@ -56,6 +58,10 @@ class LoraList {
     this.#seen = { from: 0, to: PAGE - 1 };
     this.cursor = 0;
     this.anchor = 0;
+    const { trashed } = this.filters;
+    // What can be done with LoRAs in the trash is another thing.
+    if (trashed !== this.#trashed) this.selected.clear();
+    this.#trashed = trashed;
     await this.refresh();
   }
 
