@@ -2,12 +2,19 @@ import { createORPCClient } from '@orpc/client';
 import type { Api } from '../../../main/contract/api.ts';
 import { errorFromWire } from '../../../main/contract/wire-errors.ts';
 import { Connection } from './connection.svelte.ts';
-import { openWire } from './wire.ts';
+import { bringsToken, openWire, takeToken } from './wire.ts';
 
 export const connection = new Connection(openWire);
 
 /** All that can be asked of the app. Every failure is an I2lError. */
 export const api: Api = createORPCClient(connection);
+
+// The server's link, opened in a tab that shows the app already, changes the fragment alone.
+window.addEventListener('hashchange', () => {
+  if (!bringsToken()) return;
+  if (connection.state === 'open') takeToken();
+  else connection.retry();
+});
 
 const PAUSE_AFTER_FAILURE = 1000;
 

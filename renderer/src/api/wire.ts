@@ -54,9 +54,16 @@ export function socketAddress(page: { readonly protocol: string; readonly host: 
   return `${page.protocol === 'https:' ? 'wss:' : 'ws:'}//${page.host}/rpc`;
 }
 
+const TOKEN = /^#token=([^&]+)/;
+
+/** Whether the address holds a token that nobody has taken. */
+export function bringsToken(): boolean {
+  return TOKEN.test(location.hash);
+}
+
 /** The token comes once, in the address's fragment, and is taken out of sight. */
-function takeToken(): string | undefined {
-  const token = /^#token=([^&]+)/.exec(location.hash)?.[1];
+export function takeToken(): string | undefined {
+  const token = TOKEN.exec(location.hash)?.[1];
   if (token !== undefined) history.replaceState(null, '', `${location.pathname}${location.search}`);
   return token === undefined ? undefined : decodeURIComponent(token);
 }
