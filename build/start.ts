@@ -1,8 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installedElectron } from './electron-binary.ts';
 
 /** `npm start`: builds the app and opens its window; where there is no Electron to be had, serves it for a browser. */
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -25,19 +24,10 @@ function run(args: readonly string[]): void {
 
 /** Fetched by the package's own script if it is not there; what that has to say of a failure is not the user's. */
 function electronBinary(): string | undefined {
-  if (installed() === undefined) {
+  if (installedElectron() === undefined) {
     spawnSync(process.execPath, [require.resolve('electron/install.js')], { cwd: root, stdio: 'ignore', timeout: FETCH_MS });
   }
-  return installed();
-}
-
-/** Not by require('electron'), which fetches it aloud. */
-function installed(): string | undefined {
-  const folder = dirname(require.resolve('electron/package.json'));
-  const pathFile = join(folder, 'path.txt');
-  if (!existsSync(pathFile)) return undefined;
-  const binary = join(folder, 'dist', readFileSync(pathFile, 'utf8'));
-  return existsSync(binary) ? binary : undefined;
+  return installedElectron();
 }
 
 function follow(program: string, args: readonly string[]): void {
