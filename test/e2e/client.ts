@@ -2,7 +2,8 @@ import { createORPCClient } from '@orpc/client';
 import { RPCLink } from '@orpc/client/websocket';
 import { WebSocket } from 'ws';
 import type { Api } from '../../main/contract/api.ts';
-import type { RunningApp } from './running-app.ts';
+import type { RunningApp, ServedApp } from './running-app.ts';
+import { windowApi } from './window-port.ts';
 
 /** The contract of a running app, as another window would use it. */
 export interface AppClient {
@@ -10,7 +11,12 @@ export interface AppClient {
   close(): void;
 }
 
-export async function connect({ url, link }: RunningApp): Promise<AppClient> {
+export async function connect(app: RunningApp): Promise<AppClient> {
+  // A window's port ends with its window.
+  return app.kind === 'desktop' ? { api: windowApi(app.window), close: () => undefined } : overSocket(app);
+}
+
+async function overSocket({ url, link }: ServedApp): Promise<AppClient> {
   const token = new URL(link).hash.replace('#token=', '');
   const signedIn = await fetch(`${url}/session`, { method: 'POST', headers: { origin: url }, body: JSON.stringify({ token }) });
   const cookie = signedIn.headers.getSetCookie()[0]?.split(';')[0] ?? '';

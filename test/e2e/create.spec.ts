@@ -1,52 +1,16 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import AxeBuilder from '@axe-core/playwright';
-import type { Page } from '@playwright/test';
 import { createJobSchema } from '../../main/contract/job.ts';
 import { connect, type AppClient } from './client.ts';
+import { drop, example, examplePath, EXAMPLES, imageNames, images, jobNamed, newSet } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
-
-const examples = fileURLToPath(new URL('../../resources/examples/', import.meta.url));
-const shots = fileURLToPath(
-  new URL(process.env['I2L_SCREENSHOTS'] ? './screenshots/' : '../../test-results/screenshots/', import.meta.url),
-);
-const EXAMPLES = ['hills.jpg', 'sea.jpg', 'town.jpg'] as const;
+import { look, resetLook, setLook } from './look.ts';
 
 let client: AppClient;
 test.beforeAll(async ({ app }) => {
   if (app) client = await connect(app);
 });
 test.afterAll(() => client?.close());
-
-const grid = (page: Page) => page.getByRole('listbox', { name: 'Images' });
-const images = (page: Page) => grid(page).getByRole('option');
-
-/** Drops files on the window, as a file manager does. */
-async function drop(page: Page, files: readonly { readonly name: string; readonly bytes: Buffer }[]): Promise<void> {
-  const transfer = await page.evaluateHandle(
-    (given) => {
-      const data = new DataTransfer();
-      for (const { name, base64 } of given) {
-        const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-        data.items.add(new File([bytes], name, { type: 'image/jpeg' }));
-      }
-      return data;
-    },
-    files.map(({ name, bytes }) => ({ name, base64: bytes.toString('base64') })),
-  );
-  await page.locator('main').dispatchEvent('drop', { dataTransfer: transfer });
-}
-
-const example = (name: string) => ({ name, bytes: readFileSync(join(examples, name)) });
-
-async function newSet(page: Page): Promise<number> {
-  const before = page.url();
-  await page.getByRole('button', { name: 'New set', exact: true }).click();
-  await expect.poll(() => page.url()).not.toBe(before);
-  await expect(page.getByText('Drop your images here')).toBeVisible();
-  return Number(/\d+$/.exec(page.url())?.[0]);
-}
 
 test('the first images are dropped, weighed and put in order; the LoRA is made of just that', async ({ studio, app, problems }) => {
   await expect(studio.getByRole('button', { name: 'Create LoRA' })).toBeDisabled();
@@ -60,11 +24,10 @@ test('the first images are dropped, weighed and put in order; the LoRA is made o
   await drop(studio, [example('sea.jpg')]);
   await expect(studio.getByText('1 image was in the set already')).toBeVisible();
 
-  const names = () => images(studio).evaluateAll((all) => all.map((one) => one.getAttribute('aria-label')));
-  const [first = ''] = (await names()) as string[];
+  const [first = ''] = await imageNames(studio);
   await images(studio).first().click();
   await studio.keyboard.press('Alt+End');
-  await expect.poll(async () => (await names()).at(-1)).toBe(first);
+  await expect.poll(async () => (await imageNames(studio)).at(-1)).toBe(first);
   await images(studio).last().click();
   await studio.getByLabel('Weight').fill('2.5');
   await expect(images(studio).last()).toContainText('× 2.5');
@@ -79,7 +42,7 @@ test('the first images are dropped, weighed and put in order; the LoRA is made o
   await studio.getByLabel('Name of the LoRA').fill('Dropped');
   await studio.getByRole('button', { name: 'Create LoRA' }).click();
   await studio.getByRole('button', { name: 'Open queue' }).click();
-  const job = studio.getByRole('article').filter({ hasText: 'Dropped' });
+  const job = jobNamed(studio, 'Dropped');
   await expect(job.getByText('Done', { exact: true })).toBeVisible({ timeout: 60_000 });
   expect(existsSync(join(app.home, 'loras', 'Dropped.safetensors'))).toBe(true);
   const [made] = await client.api.jobs.list({});
@@ -119,26 +82,26 @@ test('images that look alike are marked, and one of each can be kept', async ({ 
   await studio.keyboard.press('Escape');
 });
 
-test('a folder of folders is a batch in one pass, cancelled while it runs', async ({ studio, app }) => {
+test('a folder of folders is a batch: a LoRA of each, in one pass, and the library has them', async ({ studio, app }) => {
   const folder = join(app.home, 'batch');
-  for (const [i, name] of ['Dawn', 'Noon', 'Dusk'].entries()) {
+  const names = ['Dawn', 'Noon', 'Dusk'];
+  for (const [i, name] of names.entries()) {
     mkdirSync(join(folder, name), { recursive: true });
-    copyFileSync(join(examples, EXAMPLES[i] ?? ''), join(folder, name, 'one.jpg'));
+    copyFileSync(examplePath(EXAMPLES[i] ?? ''), join(folder, name, 'one.jpg'));
   }
   await studio.getByRole('button', { name: 'Import a folder' }).click();
   await studio.getByLabel('Folder', { exact: true }).fill(folder);
   await studio.getByLabel('Each folder inside is a set of its own').check();
   await studio.getByRole('button', { name: 'Import', exact: true }).click();
   await expect(studio.getByRole('checkbox', { name: 'Include Dusk in the batch' })).toBeChecked();
-  await client.api.jobs.pauseQueue({});
   await studio.getByRole('button', { name: 'Create 3 LoRAs in one pass' }).click();
   await studio.getByRole('button', { name: 'Open queue' }).click();
-  await studio.reload();
-  const job = studio.getByRole('article').filter({ hasText: 'Dawn' });
+  const job = jobNamed(studio, 'Dawn');
   await expect(job).toContainText('Noon');
-  await job.getByRole('button', { name: 'Cancel job', exact: true }).click();
-  await expect(job.getByText('Cancelled')).toBeVisible();
-  await client.api.jobs.resumeQueue();
+  await expect(job.getByText('Done', { exact: true })).toBeVisible({ timeout: 60_000 });
+  for (const name of names) expect(existsSync(join(app.home, 'loras', `${name}.safetensors`)), name).toBe(true);
+  const { loras } = await client.api.loras.list({});
+  expect(loras.map(({ name, rank }) => [name, rank.max])).toEqual(expect.arrayContaining(names.map((name) => [name, 4])));
 });
 
 test('a set is renamed, deleted and brought back', async ({ studio }) => {
@@ -185,7 +148,7 @@ test('a set is duplicated with the order, the weights and the captions of its im
 
 test('axe finds nothing, wide and narrow, in both themes and languages; nothing lies under the button', async ({ studio }) => {
   test.setTimeout(120_000);
-  await studio.getByRole('link', { name: /Dawn/ }).click();
+  await newSet(studio);
   await drop(studio, EXAMPLES.map(example));
   await expect(images(studio)).toHaveCount(3);
   await images(studio).first().click();
@@ -195,22 +158,13 @@ test('axe finds nothing, wide and narrow, in both themes and languages; nothing 
       ['dark', 1400],
       ['light', 820],
     ] as const) {
-      // prettier-ignore
-      await client.api.app.settings.set({ theme, language });
+      await setLook(client, studio, theme, language);
       await studio.setViewportSize({ width, height: 820 });
-      await expect(studio.locator('html')).toHaveAttribute('data-theme', theme);
-      await expect(studio.locator('html')).toHaveAttribute('lang', language);
-      await studio.waitForTimeout(400);
-      await studio.screenshot({ path: join(shots, `create-set-${theme}-${language}.jpeg`), type: 'jpeg', quality: 70 });
-      const { violations } = await new AxeBuilder({ page: studio })
-        .withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'])
-        .analyze();
-      const found = violations.map(({ id, nodes }) => ({ id, targets: nodes.map(({ target }) => target.join(' ')) }));
-      expect(found, `${theme}, ${language}`).toEqual([]);
+      await look(studio, `create-set-${theme}-${language}`);
       const facts = (await studio.locator('.end dl').boundingBox())!;
       const button = (await studio.locator('.end button.primary').boundingBox())!;
       expect(facts.y + facts.height).toBeLessThanOrEqual(button.y);
     }
   }
-  await client.api.app.settings.set({ theme: 'system', language: 'en' });
+  await resetLook(client);
 });

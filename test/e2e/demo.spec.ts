@@ -3,17 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from './client.ts';
 import { expect, test } from './fixture.ts';
-import { removeHome, startApp } from './running-app.ts';
+import { removeHome } from './running-app.ts';
 
-test('from an empty machine by the demo to a LoRA, marked wherever one looks', async ({ page }) => {
+test('from an empty machine by the demo to a LoRA, marked wherever one looks', async ({ apps, show }) => {
   test.setTimeout(180_000);
   const home = mkdtempSync(join(tmpdir(), 'i2l-e2e-'));
   const user = join(home, 'user');
   mkdirSync(user);
   writeFileSync(join(home, 'settings.json'), JSON.stringify({ device: 'cpu', language: 'en' }));
-  const app = await startApp(home, { HOME: user, HF_HOME: user, MODELSCOPE_CACHE: user });
+  const app = await apps.start(home, { HOME: user, HF_HOME: user, MODELSCOPE_CACHE: user });
+  const page = await show(app);
   try {
-    await page.goto(app.link);
     await page.getByRole('button', { name: 'Try the demo' }).click();
     await expect(page.getByRole('heading', { level: 1 })).toHaveText('Create a LoRA', { timeout: 60_000 });
     const banner = page.getByText('Demo weights: LoRAs made now mean nothing.');

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium as playwright, type Page } from '@playwright/test';
 import { chromium } from './chromium.ts';
-import { startApp } from './running-app.ts';
+import { startServer } from './running-app.ts';
 import { fillLibrary } from '../bench/library.ts';
 
 /** The window over a library of 10,000 LoRAs: from nothing to usable, a search, a jump. node test/e2e/library-window.bench.ts */
@@ -47,7 +47,7 @@ async function openPage(link: string): Promise<{ page: Page; ready: number; clos
 /** @returns milliseconds from the start of the server, without the browser's own; and those of the page alone */
 async function timeStart(): Promise<[number, number]> {
   const started = performance.now();
-  const app = await startApp(home);
+  const app = await startServer(home);
   const served = performance.now() - started;
   const { ready, close } = await openPage(app.link);
   await close();
@@ -57,14 +57,14 @@ async function timeStart(): Promise<[number, number]> {
 
 async function timeServer(folder: string): Promise<number> {
   const started = performance.now();
-  const app = await startApp(folder);
+  const app = await startServer(folder);
   const served = performance.now() - started;
   await app.stop();
   return served;
 }
 
 async function timeUse(): Promise<void> {
-  const app = await startApp(home);
+  const app = await startServer(home);
   const { page, close } = await openPage(app.link);
   const searches: number[] = [];
   for (const text of ['4711', 'fox 123', '水墨 99', '502', '77']) {

@@ -1,19 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
-import { hasEnded } from '../../main/contract/queue.ts';
 import { connect, type AppClient } from './client.ts';
+import { createLoras } from './create-loras.ts';
 import { expect, test } from './fixture.ts';
-import type { RunningApp } from './running-app.ts';
+import { LANGUAGES, look, resetLook, setLook, THEMES } from './look.ts';
 
-const examples = fileURLToPath(new URL('../../resources/examples/', import.meta.url));
-const shots = fileURLToPath(
-  new URL(process.env['I2L_SCREENSHOTS'] ? './screenshots/' : '../../test-results/screenshots/', import.meta.url),
-);
-const THEMES = ['dark', 'light'] as const;
-const LANGUAGES = ['en', 'zh-CN'] as const;
 const LORAS = [
   ['Autumn hills', ['hills.jpg', 'town.jpg']],
   ['Sea at dusk', ['sea.jpg']],
@@ -24,38 +16,11 @@ const LORAS = [
 
 let client: AppClient;
 
-async function jobDone(id: number): Promise<void> {
-  await expect.poll(async () => hasEnded((await client.api.jobs.get({ id })).state), { timeout: 60_000 }).toBe(true);
-  expect((await client.api.jobs.get({ id })).state).toBe('done');
-}
-
-/** Real LoRAs, made by the demo's models from photographs. */
-async function makeLoras({ home }: RunningApp): Promise<void> {
-  const { memory, device, threads } = await client.api.app.settings.get();
-  const file = (name: string): { file: string; weight: number } => ({ file: join(examples, name), weight: 1 });
-  const sets = LORAS.map(([name, images]) => ({
-    output: join(home, 'loras', `${name}.safetensors`),
-    images: images.map(file),
-    library: { name },
-  }));
-  const input = {
-    ...{ kind: 'create', sets, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], skipBad: false },
-    ...{ dtype: 'bf16', keyForm: 'comfyui', memory, device, threads },
-  };
-  const job = await client.api.jobs.enqueue({ kind: 'create', title: 'Five LoRAs', input });
-  await jobDone(job.id);
-}
-
 test.beforeAll(async ({ app }) => {
   if (!app) return;
   test.setTimeout(120_000);
   client = await connect(app);
-  const { total, loras } = await client.api.loras.list({ limit: 500 });
-  if (loras.some(({ name }) => name === 'Old town')) return;
-  // What other specs made in this app would be counted here.
-  if (total > 0) await client.api.loras.remove({ ids: loras.map(({ id }) => id) });
-  await client.api.library.emptyTrash({});
-  await makeLoras(app);
+  await createLoras(client, app, LORAS);
 });
 test.afterAll(() => client?.close());
 
@@ -91,12 +56,12 @@ test('the rank is slid, what it keeps is seen at once, and a version is saved', 
   await expect(studio.getByRole('textbox', { name: 'Name' })).toHaveValue(/^Old town-r\d+$/);
 });
 
-test('while the slider is dragged every step fits into a frame', async ({ studio, context }, testInfo) => {
+test('while the slider is dragged every step fits into a frame', async ({ studio }, testInfo) => {
   await open(studio);
   await option(studio, 'Old town').click();
   const slider = studio.getByRole('slider', { name: 'Rank of the new version' });
   await expect(slider).toBeVisible({ timeout: 30_000 });
-  const devtools = await context.newCDPSession(studio);
+  const devtools = await studio.context().newCDPSession(studio);
   // Of the page's own thread: what else this machine does is not counted.
   await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
   const busy = async (): Promise<number> => {
@@ -213,9 +178,7 @@ test('axe finds nothing, in both themes and languages, wide and narrow; screensh
   const [id = 0] = loras.map((lora) => lora.id);
   for (const language of LANGUAGES) {
     for (const theme of THEMES) {
-      await client.api.app.settings.set({ language, theme });
-      await expect(studio.locator('html')).toHaveAttribute('lang', language);
-      await expect(studio.locator('html')).toHaveAttribute('data-theme', theme);
+      await setLook(client, studio, theme, language);
       for (const [width, height] of [
         [1400, 900],
         [820, 760],
@@ -224,21 +187,14 @@ test('axe finds nothing, in both themes and languages, wide and narrow; screensh
         await studio.setViewportSize({ width, height });
         for (const route of ['#/library', `#/library/${id}`]) {
           await studio.evaluate((hash) => void (location.hash = hash), route);
-          await studio.mouse.move(0, 0);
           if (route !== '#/library') {
             await studio.getByRole('group', { name: /Presets|预设/ }).getByRole('button', { name: '95%' }).click({ timeout: 20_000 }); // prettier-ignore
           }
-          await studio.waitForTimeout(300);
           const part = route === '#/library' ? 'library' : 'library-detail';
-          await studio.screenshot({ path: join(shots, `${part}-${width}-${theme}-${language}.jpeg`), type: 'jpeg', quality: 70 });
-          const { violations } = await new AxeBuilder({ page: studio })
-            .withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'])
-            .analyze();
-          const found = violations.map(({ id: rule, nodes }) => ({ rule, targets: nodes.map(({ target }) => target.join(' ')) }));
-          expect(found, `${part}, ${width}, ${theme}, ${language}`).toEqual([]);
+          await look(studio, `${part}-${width}-${theme}-${language}`);
         }
       }
     }
   }
-  await client.api.app.settings.set({ language: 'en', theme: 'system' });
+  await resetLook(client);
 });

@@ -1,8 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import { catalogueEntry } from '../../main/weights/catalogue.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
@@ -10,26 +8,25 @@ import { randomBytes } from '../models/downloads.ts';
 import { HubServer } from '../models/hub-server.ts';
 import { sparseModel } from '../models/sparse-models.ts';
 import { chromium } from './chromium.ts';
-import { expect, test as base, watch } from './fixture.ts';
-import { removeHome, startApp, type RunningApp } from './running-app.ts';
+import { connect, type AppClient } from './client.ts';
+import { expect, load, pageFor, test, watch } from './fixture.ts';
+import { LANGUAGES, look, setLook, THEMES } from './look.ts';
+import { removeHome, type RunningApp } from './running-app.ts';
 
 /** The Models screen on an empty machine, with hubs of our own. One story: each test goes on where the last one ended. */
-const shots = fileURLToPath(
-  new URL(process.env['I2L_SCREENSHOTS'] ? './screenshots/' : '../../test-results/screenshots/', import.meta.url),
-);
 const bias = catalogueEntry('qwen-image-i2l-bias');
 const siglip = catalogueEntry('siglip2-g384');
 const lora = makeLora(join(mkdtempSync(join(tmpdir(), 'i2l-e2e-lora-')), 'lora.safetensors'));
 let hub: HubServer;
 let app: RunningApp;
+let client: AppClient;
 let page: Page;
 const problems: string[] = [];
 /** Bytes behind this place are not given out. */
 let heldFrom = Infinity;
 
-const test = base;
 test.describe.configure({ mode: 'serial' });
-test.beforeAll(async ({ browser }) => {
+test.beforeAll(async ({ apps, browser }) => {
   test.skip(chromium === undefined, 'no Chromium');
   hub = await HubServer.start();
   hub.add(bias.hubs.huggingface, bias.file, lora);
@@ -40,12 +37,15 @@ test.beforeAll(async ({ browser }) => {
   mkdirSync(user);
   writeFileSync(join(home, 'settings.json'), JSON.stringify({ device: 'cpu', language: 'en', theme: 'dark' }));
   const caches = { HOME: user, HF_HOME: join(user, 'hf'), MODELSCOPE_CACHE: join(user, 'ms'), XDG_CACHE_HOME: join(user, 'cache') };
-  app = await startApp(home, { ...caches, HF_ENDPOINT: hub.hubUrl, MODELSCOPE_ENDPOINT: hub.hubUrl, HF_TOKEN: 'hf_secret' });
-  page = await (await browser.newContext({ viewport: { width: 1400, height: 900 } })).newPage();
-  await watch(page, problems);
+  app = await apps.start(home, { ...caches, HF_ENDPOINT: hub.hubUrl, MODELSCOPE_ENDPOINT: hub.hubUrl, HF_TOKEN: 'hf_secret' });
+  client = await connect(app);
+  page = await pageFor(app, () => browser.newPage());
+  await page.setViewportSize({ width: 1400, height: 900 });
+  watch(page, problems);
 });
 test.afterAll(async () => {
-  await page?.context().close();
+  client?.close();
+  await page?.close();
   await app?.stop();
   await hub?.stop();
   if (app) removeHome(app.home);
@@ -59,47 +59,24 @@ function makeLora(path: string): Buffer {
   return readFileSync(path);
 }
 
-const open = (screen: string): Promise<void> => page.evaluate((hash) => void (location.hash = hash), `#/${screen}`);
 const row = (title: string) => page.getByRole('region', { name: 'Model files' }).getByRole('listitem').filter({ hasText: title });
 const target = (): string => join(app.home, 'models', bias.hubs.huggingface, bias.file);
 
-async function look(name: string): Promise<void> {
-  await page.mouse.move(0, 0);
-  // Colours fade for a moment after a theme changes; axe would measure the way between.
-  await page.waitForTimeout(250);
-  await page.screenshot({ path: join(shots, `${name}.jpeg`), type: 'jpeg', quality: 70 });
-  const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']).analyze();
-  expect(
-    violations.map(({ id, nodes }) => ({ id, targets: nodes.map(({ target: place }) => place.join(' ')) })),
-    name,
-  ).toEqual([]);
-}
-
-async function setLook(theme: string, language: string): Promise<void> {
-  await open('settings');
-  await page.locator('select').nth(0).selectOption(theme);
-  await page.locator('select').nth(1).selectOption(language);
-  await expect(page.locator('html')).toHaveAttribute('lang', language);
-  await expect(page.locator('html')).toHaveAttribute('data-theme', theme);
-}
-
 test('the first start leads to the models, and asks no network', async () => {
   test.setTimeout(120_000);
-  await page.goto(app.link);
+  await load(app, page);
   await expect(page.getByRole('heading', { name: 'Welcome to i2L Studio' })).toBeVisible();
   await expect(page).toHaveTitle(/Models/);
   await expect(page.getByText(`0 of 8 models here`)).toBeVisible();
   await expect(row('SigLIP2-G384')).toContainText('For Qwen-Image Style, Qwen-Image Coarse, Qwen-Image Fine, Z-Image Style');
-  for (const language of ['en', 'zh-CN']) {
-    for (const theme of ['dark', 'light']) {
-      await setLook(theme, language);
-      await open('models');
+  for (const language of LANGUAGES) {
+    for (const theme of THEMES) {
+      await setLook(client, page, theme, language);
       await expect(page.getByRole('status', { name: /Loading|正在加载/ })).toHaveCount(0);
-      await look(`models-first-${theme}-${language}`);
+      await look(page, `models-first-${theme}-${language}`);
     }
   }
-  await setLook('dark', 'en');
-  await open('models');
+  await setLook(client, page, 'dark', 'en');
   expect(hub.asked).toEqual([]);
   expect(await page.locator('body').innerText()).not.toContain('hf_secret');
 });
@@ -109,7 +86,7 @@ test('a licence is read and accepted before anything is asked', async () => {
   const dialog = page.getByRole('dialog');
   await expect(dialog.getByRole('link', { name: 'Read the licence' })).toHaveAttribute('href', /dinov3-license/);
   await expect(dialog.getByRole('button', { name: 'Start download' })).toBeDisabled();
-  await look('models-licence-dark-en');
+  await look(page, 'models-licence-dark-en');
   await dialog.getByRole('checkbox').check();
   await expect(dialog.getByRole('button', { name: 'Start download' })).toBeEnabled();
   await page.keyboard.press('Escape');
@@ -125,8 +102,7 @@ test('a download shows its way, is paused, goes on after a reload, and is whole'
   await expect(row(bias.title).getByText('Downloading', { exact: true })).toBeVisible();
   await expect(row(bias.title).getByRole('progressbar')).toBeVisible();
   await expect(row(bias.title)).toContainText(/MB of 21 MB/);
-  await expect(page.getByRole('heading', { name: 'Welcome to i2L Studio' }));
-  await look('models-download-dark-en');
+  await look(page, 'models-download-dark-en');
   await row(bias.title)
     .getByRole('button', { name: `Pause: ${bias.title}` })
     .click();
@@ -160,7 +136,7 @@ test('damage is found by a verification, and mended', async () => {
     .click();
   await page.getByRole('menuitem', { name: 'Verify' }).click();
   await expect(row(bias.title).getByText('Damaged', { exact: true })).toBeVisible({ timeout: 20_000 });
-  await look('models-damaged-dark-en');
+  await look(page, 'models-damaged-dark-en');
   await row(bias.title)
     .getByRole('button', { name: `Actions for ${bias.title}` })
     .click();
@@ -191,13 +167,11 @@ test('what other programs have is used in place, and what nobody takes is named'
     await page.setViewportSize({ width, height });
     const overflow = await page.locator('.scroll').evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
     expect(overflow, `nothing is cut at ${width}`).toBe(0);
-    await look(`models-${width}-dark-en`);
+    await look(page, `models-${width}-dark-en`);
   }
-  await setLook('light', 'zh-CN');
-  await open('models');
-  await look('models-1400-light-zh-CN');
-  await setLook('dark', 'en');
-  await open('models');
+  await setLook(client, page, 'light', 'zh-CN');
+  await look(page, 'models-1400-light-zh-CN');
+  await setLook(client, page, 'dark', 'en');
   await page.setViewportSize({ width: 1400, height: 900 });
 });
 

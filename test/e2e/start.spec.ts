@@ -5,7 +5,7 @@ test('the page loads, signs in with its link and shows the app', async ({ studio
   await expect(studio.locator('#app')).not.toBeEmpty();
 });
 
-test('a session is what the page needs: no link, no contract', async ({ page, app, problems }) => {
+test('a session is what the page needs: no link, no contract', async ({ page, served: app, problems }) => {
   await page.goto(app.url);
   expect(await page.evaluate(async () => (await fetch('/session')).status)).toBe(401);
   // The browser logs the refusal.
@@ -20,7 +20,7 @@ test('a session is what the page needs: no link, no contract', async ({ page, ap
   expect(signedIn, 'and scripts see no cookie').toEqual([204, 204, '']);
 });
 
-test("another site's page can't reach the app", async ({ page, app, context, problems }) => {
+test("another site's page can't reach the app", async ({ page, served: app, context, problems }) => {
   await page.goto(app.link);
   await page.evaluate(
     async (token) => {
