@@ -79,6 +79,7 @@ const MENUS: Readonly<Record<string, OpenIt>> = {
 let client: AppClient;
 test.beforeAll(async ({ app }) => {
   if (!app) return;
+  test.setTimeout(120_000);
   client = await connect(app);
   const made = [['Hills', ['hills.jpg']], ['Sea', ['sea.jpg']], ['Unwanted', ['town.jpg']]] as const; // prettier-ignore
   await createLoras(client, app, made);
