@@ -18,7 +18,7 @@ const layers = {
   runners: ['contract', 'jobs', 'library', 'pipelines', 'comfyui', 'weights', 'engine-process.ts'],
   settings: ['contract', 'weights'],
   handlers: ['contract', 'weights', 'library', 'jobs', 'comfyui', 'settings', 'pipelines'],
-  web: ['contract', 'weights', 'imaging', 'library'],
+  web: ['contract', 'weights', 'imaging', 'library', 'pipelines'],
 };
 
 /** A folder, or a file by its name. */

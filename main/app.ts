@@ -16,6 +16,7 @@ import type { StartEngine } from './runners/engine-job.ts';
 import type { GetModelStore } from './runners/model-jobs.ts';
 import { loraRecorder } from './runners/record-lora.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
+import { clearUploads } from './web/uploads.ts';
 import { makeFolder } from './weights/make-folder.ts';
 
 export interface AppOptions {
@@ -49,6 +50,7 @@ export async function openApp({ dataFolder, name, startEngine, tokens }: AppOpti
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
     await makeFolder(join(dataFolder, LORAS_FOLDER));
+    await clearUploads(dataFolder);
     const models = modelStore(dataFolder, settings, tokens);
     const record = loraRecorder(library);
     const engine: StartEngine = (job, run) => runInEngine(job, run, startEngine);

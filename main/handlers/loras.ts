@@ -77,10 +77,9 @@ async function importLoras(
   for (const [i, file] of files.entries()) {
     if (signal.aborted) throw new I2lError('CANCELLED', 'Cancelled; the LoRAs imported so far are kept.');
     try {
-      const facts = await readLora(file);
-      const there = library.loras.withTensors(facts.tensorHash);
-      if (there !== undefined) result.duplicates.push({ file, id: there });
-      else result.added.push((await library.loraFiles.bringIn(facts, storage)).id);
+      const { id, duplicate } = await library.loraFiles.bringInOnce(await readLora(file), storage);
+      if (duplicate) result.duplicates.push({ file, id });
+      else result.added.push(id);
     } catch (thrown) {
       result.failed.push({ file, error: I2lError.from(thrown).toShape() });
     }

@@ -17,6 +17,9 @@ import { makeFolder } from '../weights/make-folder.ts';
 /** Which files a change may touch: those in the data folder, or also those elsewhere. */
 export type Reach = 'own' | 'all';
 
+/** How a file comes in: as a copy, where it is, or from a place that it is taken away from. */
+export type Arrival = Storage | 'moved';
+
 const MOST_VERSIONS = 1000;
 
 /**
@@ -27,6 +30,8 @@ export class LoraFiles {
   readonly #database: Database;
   readonly #loras: Loras;
   readonly #now: () => number;
+  /** Of files that come in once: the last one's. */
+  #arriving: Promise<unknown> = Promise.resolve();
 
   constructor(database: Database, loras: Loras, now: () => number) {
     this.#database = database;
@@ -44,21 +49,38 @@ export class LoraFiles {
   }
 
   /**
-   * Brings a LoRA file in: a copy in the data folder, or the file where it is.
+   * Brings a LoRA in unless the library has one with its tensors. One after the other: of two that are the same and
+   * come at once, the second finds the first.
+   * @throws I2lError as bringIn
+   */
+  async bringInOnce(facts: LoraFacts, arrival: Arrival): Promise<{ readonly id: number; readonly duplicate: boolean }> {
+    const arrived = this.#arriving.then(async () => {
+      const there = this.#loras.withTensors(facts.tensorHash);
+      return there === undefined
+        ? { id: (await this.bringIn(facts, arrival)).id, duplicate: false }
+        : { id: there, duplicate: true };
+    });
+    this.#arriving = arrived.catch(() => undefined);
+    return arrived;
+  }
+
+  /**
+   * Brings a LoRA file in: a copy in the data folder, the file where it is, or the file itself.
    * @throws I2lError FILE_NOT_FOUND, FILE_WRITE_FAILED (also if the file is not what `facts` say), DISK_FULL
    */
-  async bringIn(facts: LoraFacts, storage: Storage, more: NewLora = {}): Promise<LoraView> {
+  async bringIn(facts: LoraFacts, arrival: Arrival, more: NewLora = {}): Promise<LoraView> {
     const source = resolve(facts.file);
     const inside = isStoredInside(toStored(this.#database.folder, source));
-    if (storage === 'referenced' || inside) return this.#loras.add({ ...facts, file: source }, more);
+    if (arrival === 'referenced' || (arrival === 'copied' && inside)) return this.#loras.add({ ...facts, file: source }, more);
     const stem = basename(source).replace(/\.safetensors$/i, '');
     const name = more.name ?? stem;
     for (let version = 1; version <= MOST_VERSIONS; version++) {
       const file = join(lorasFolder(this.#database.folder), `${versionName(safeName(stem), version)}.safetensors`);
       if (existing(file)) continue;
       await makeFolder(dirname(file));
-      const part = await copyToPart(source, file, { size: facts.bytes, sha256: facts.sha256 });
-      if (await publishNew(part)) return this.#loras.add({ ...facts, file }, { ...more, name });
+      if (arrival === 'moved') await moveLora(source, file);
+      else if (!(await publishNew(await copyToPart(source, file, { size: facts.bytes, sha256: facts.sha256 })))) continue;
+      return this.#loras.add({ ...facts, file }, { ...more, name });
     }
     throw noFreeName(stem);
   }

@@ -1,79 +1,128 @@
 import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { Library } from '../library/library.ts';
+import { readLora } from '../pipelines/inspect-lora.ts';
+import { safeName } from '../weights/file-names.ts';
+import { makeFolder } from '../weights/make-folder.ts';
 import { jsonAnswer } from './answers.ts';
 
-/** Images that a page brings: dropped, pasted, or chosen in a browser on another machine. */
+/** Files that a page brings: dropped, pasted, or chosen in a browser on another machine. */
 
-/** No photograph that can be decoded is larger. */
-export const LARGEST_UPLOAD = 512 * 2 ** 20;
+/** Bytes. No photograph that can be decoded is larger. */
+export const LARGEST_IMAGE = 512 * 2 ** 20;
+/** Bytes. Sixty images through three experts are 20 GiB in f32. */
+export const LARGEST_LORA = 24 * 2 ** 30;
 const LONGEST_NAME = 150;
 const FOLDER = 'uploads';
 
+/** What comes to an address, and what becomes of it. */
+interface Upload {
+  readonly largest: number;
+  /** What the file is called while it is here. @throws I2lError UNSUPPORTED */
+  readonly nameOf: (given: string) => string;
+  /** @returns the answer's JSON */
+  readonly take: (file: string) => Promise<object>;
+}
+
 /**
- * Answers POST /uploads/sets/ID?name=FILE, whose body is an image file: it is copied into the library and put into
- * the set. Whatever comes of it, nothing is left of the upload itself.
- * @returns undefined for any other address; else JSON: the image's hash, and whether the set had it already
- * @throws I2lError NOT_IN_LIBRARY, IMAGE_INVALID, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, DISK_FULL, CANCELLED
+ * Answers POST with a file as its body; whatever comes of it, nothing is left of the upload itself.
+ * - /uploads/sets/ID?name=FILE: an image is copied into the library and put into the set; {hash, duplicate}
+ * - /uploads/loras?name=FILE: a LoRA comes into the library, unless one with its tensors is there; {id, duplicate}
+ * @returns undefined for any other address
+ * @throws I2lError NOT_IN_LIBRARY, UNSUPPORTED, FILE_TOO_LARGE, DISK_FULL, CANCELLED; IMAGE_INVALID, IMAGE_TOO_SMALL,
+ * IMAGE_TOO_LARGE of an image; LORA_KEYS, LORA_MISMATCH, SAFETENSORS_HEADER, SAFETENSORS_TENSOR of a LoRA
  */
 export async function uploadAnswer(library: Library, request: Request): Promise<Response | undefined> {
   const { pathname, searchParams } = new URL(request.url);
-  const [, id] = /^\/uploads\/sets\/([1-9]\d{0,14})$/.exec(pathname) ?? [];
-  if (id === undefined) return undefined;
-  library.sets.summary(Number(id)); // Before a byte is taken.
+  const upload = uploadAt(library, pathname);
+  if (!upload) return undefined;
   // A folder of its own: the name is shown to the user, and two uploads may have the same.
   const folder = join(library.database.folder, FOLDER, randomUUID());
-  const file = join(folder, fileName(searchParams.get('name') ?? ''));
+  const file = join(folder, upload.nameOf(searchParams.get('name') ?? ''));
   try {
-    await receive(request, folder, file);
-    const { added, duplicates, failed } = await library.setImport.addImages(Number(id), [file], { storage: 'copied' });
-    const [bad] = failed;
-    if (bad) throw told(I2lError.fromShape(bad.error), file);
-    const hash = added[0] ?? duplicates[0]?.hash;
-    return jsonAnswer({ hash, duplicate: added.length === 0 });
+    await receive(request, file, upload.largest);
+    return jsonAnswer(await upload.take(file));
+  } catch (thrown) {
+    throw told(I2lError.from(thrown), file);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
+/** What uploads left behind that a process which died was receiving. For the data folder's owner, before it serves. */
+export async function clearUploads(dataFolder: string): Promise<void> {
+  await rm(join(dataFolder, FOLDER), { recursive: true, force: true });
+}
+
+function uploadAt(library: Library, path: string): Upload | undefined {
+  if (path === '/uploads/loras') return { largest: LARGEST_LORA, nameOf: loraName, take: (file) => takeLora(library, file) };
+  const [, id] = /^\/uploads\/sets\/([1-9]\d{0,14})$/.exec(path) ?? [];
+  if (id === undefined) return undefined;
+  library.sets.summary(Number(id)); // Before a byte is taken.
+  return { largest: LARGEST_IMAGE, nameOf: fileName, take: (file) => takeImage(library, Number(id), file) };
+}
+
+async function takeImage(library: Library, setId: number, file: string): Promise<object> {
+  const { added, duplicates, failed } = await library.setImport.addImages(setId, [file], { storage: 'copied' });
+  const [bad] = failed;
+  if (bad) throw I2lError.fromShape(bad.error);
+  return { hash: added[0] ?? duplicates[0]?.hash, duplicate: added.length === 0 };
+}
+
+async function takeLora(library: Library, file: string): Promise<object> {
+  return library.loraFiles.bringInOnce(await readLora(file), 'moved');
+}
+
 /** A name for people, safe on every system; the library finds images by their content. */
 export function fileName(given: string): string {
-  const last = given.split(/[\\/]/).at(-1) ?? '';
   // eslint-disable-next-line no-control-regex
-  const clean = last.replaceAll(/[\u0000-\u001f\u007f<>:"|?*]/g, '_').replace(/^[. ]+|[. ]+$/g, '');
+  const clean = lastPart(given).replaceAll(/[\u0000-\u001f\u007f<>:"|?*]/g, '_').replace(/^[. ]+|[. ]+$/g, '');
   const ending = /\.\w{1,5}$/.exec(clean)?.[0] ?? '';
   const stem = clean.slice(0, clean.length - ending.length).slice(0, LONGEST_NAME);
   return stem === '' ? `image${ending}` : `${stem}${ending}`;
 }
 
-async function receive({ body, headers, signal }: Request, folder: string, file: string): Promise<void> {
-  if (Number(headers.get('content-length') ?? 0) > LARGEST_UPLOAD) throw tooLarge(file);
-  if (!body) throw new I2lError('BAD_ARGUMENT', 'An upload needs the image as its body.');
+/** Of a file that can be a LoRA. @throws I2lError UNSUPPORTED, before a large file is sent for nothing */
+export function loraName(given: string): string {
+  const name = lastPart(given);
+  const stem = name.replace(/\.safetensors$/i, '');
+  if (stem !== name) return `${safeName(stem)}.safetensors`;
+  throw new I2lError('UNSUPPORTED', `${name}: this is no LoRA; only .safetensors files can be imported.`, { file: name });
+}
+
+function lastPart(given: string): string {
+  return given.split(/[\\/]/).at(-1) ?? '';
+}
+
+async function receive({ body, headers, signal }: Request, file: string, largest: number): Promise<void> {
+  if (Number(headers.get('content-length') ?? 0) > largest) throw tooLarge(file, largest);
+  if (!body) throw new I2lError('BAD_ARGUMENT', 'An upload needs the file as its body.');
   let bytes = 0;
   const counted = new Transform({
     transform: (chunk: Uint8Array, _encoding, done) => {
       bytes += chunk.byteLength;
-      done(bytes > LARGEST_UPLOAD ? tooLarge(file) : null, chunk);
+      done(bytes > largest ? tooLarge(file, largest) : null, chunk);
     },
   });
   try {
-    await mkdir(folder, { recursive: true });
-    await pipeline(Readable.fromWeb(body as ReadableStream), counted, createWriteStream(file, { flags: 'wx' }), { signal });
+    await makeFolder(dirname(file));
+    // Flushed: a LoRA is moved to its place as it is.
+    const kept = createWriteStream(file, { flags: 'wx', flush: true });
+    await pipeline(Readable.fromWeb(body as ReadableStream), counted, kept, { signal });
   } catch (error) {
     if (signal.aborted) throw new I2lError('CANCELLED', 'The upload was broken off.', {}, error);
     throw fileError(file, 'write', error);
   }
 }
 
-function tooLarge(file: string): I2lError {
-  const name = basename(file);
-  return new I2lError('IMAGE_TOO_LARGE', `${name}: files above ${LARGEST_UPLOAD / 2 ** 20} MiB are not taken.`, { file: name });
+function tooLarge(file: string, largest: number): I2lError {
+  return new I2lError('FILE_TOO_LARGE', `${file}: files above ${largest / 2 ** 30} GiB are not taken.`, { file });
 }
 
 /** By the name that the user knows; where it lay for a moment says nothing. */

@@ -1,10 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from '@playwright/test';
+import { makeLora } from '../library/make-loras.ts';
 import { connect, type AppClient } from './client.ts';
 import { createLoras } from './create-loras.ts';
+import { drop, transferOf, type GivenFile } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 import { LANGUAGES, look, resetLook, setLook, THEMES } from './look.ts';
+import type { RunningApp } from './running-app.ts';
 
 const LORAS = [
   ['Autumn hills', ['hills.jpg', 'town.jpg']],
@@ -138,6 +141,45 @@ test('searching, tagging many, exporting to ComfyUI, deleting and taking it back
   await expect(options(studio)).toHaveCount(2);
   await studio.getByRole('button', { name: 'Clear filters' }).click();
 });
+
+/** A LoRA of one small module, and what is none. */
+function loraToDrop({ home }: RunningApp, name: string, seed: number): GivenFile {
+  return { name: `${name}.safetensors`, bytes: readFileSync(makeLora(join(home, `to-drop-${seed}.safetensors`), seed).file) };
+}
+
+test('LoRA files are dropped: each comes in once, and what is none is told by its name', async ({ studio, app, problems }) => {
+  await open(studio);
+  const [one, other] = [loraToDrop(app, 'Dropped one', 1), loraToDrop(app, 'Dropped other', 2)];
+  const dataTransfer = await transferOf(studio, [one]);
+  await studio.locator('main').dispatchEvent('dragover', { dataTransfer });
+  await expect(studio.getByText('Drop to import LoRAs')).toBeVisible();
+  await drop(studio, [one, other, { name: 'photo.jpg', bytes: Buffer.from('x') }, { name: 'no.safetensors', bytes: Buffer.from('x') }]);
+  await expect(studio.getByText('Drop to import LoRAs')).toBeHidden();
+  const refused = studio.getByRole('alert');
+  await expect(refused).toContainText('2 files could not be added');
+  await expect(refused).toContainText('photo.jpg: this is no LoRA');
+  await expect(refused).toContainText('no.safetensors: not a usable safetensors file');
+  await expect(refused).not.toContainText(app.home);
+  await refused.getByRole('button', { name: 'Dismiss' }).click();
+  // The browser logs the refusals.
+  problems.length = 0;
+  await expect(option(studio, 'Dropped one')).toBeVisible();
+  await expect(option(studio, 'Dropped other')).toBeVisible();
+
+  await studio.getByRole('button', { name: 'Import files' }).click();
+  await studio.getByLabel('Choose files …').last().setInputFiles(join(app.home, 'to-drop-1.safetensors'));
+  await expect(studio.getByText('0 imported, 1 known already')).toBeVisible();
+  await expect(studio.getByRole('dialog')).toHaveCount(0);
+  await studio.getByRole('button', { name: 'Dismiss' }).click();
+  await removeNamed('Dropped one', 'Dropped other');
+});
+
+/** So that the pictures show the LoRAs that were made alone. */
+async function removeNamed(...names: readonly string[]): Promise<void> {
+  const { loras } = await client.api.loras.list({ limit: 500 });
+  await client.api.loras.remove({ ids: loras.filter(({ name }) => names.includes(name)).map(({ id }) => id) });
+  await client.api.library.emptyTrash({});
+}
 
 test('two are merged and compared', async ({ studio }) => {
   await open(studio);

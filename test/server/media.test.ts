@@ -3,11 +3,11 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { fileName, LARGEST_UPLOAD } from '../../main/web/uploads.ts';
+import { fileName, LARGEST_IMAGE } from '../../main/web/uploads.ts';
 import { makeImages } from '../library/make-images.ts';
 import { makeLora } from '../library/make-loras.ts';
 import { tempFolder } from '../unit/temp.ts';
-import { ask, signIn, startServing, type Answer, type Serving } from './serving.ts';
+import { ask, askBytes, signIn, startServing, type Answer, type BytesAnswer, type Serving } from './serving.ts';
 
 const folder = tempFolder();
 let serving: Serving;
@@ -20,25 +20,8 @@ beforeAll(async () => {
 const get = (path: string): Promise<Answer> => ask(serving.port, path, { headers });
 const library = (): Serving['app']['services']['library'] => serving.app.services.library;
 
-/** A request whose body and answer are bytes. */
-function bytes(
-  path: string,
-  body?: Uint8Array,
-  more: Record<string, string> = {},
-): Promise<{ status: number; body: Buffer; type: string }> {
-  return new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port: serving.port, path, agent: false, method: body ? 'POST' : 'GET' };
-    const sent = request({ ...options, headers: { ...headers, ...more } }, (answer) => {
-      const parts: Buffer[] = [];
-      answer.on('data', (part: Buffer) => parts.push(part));
-      answer.on('end', () =>
-        resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(parts), type: answer.headers['content-type'] ?? '' }),
-      );
-    });
-    sent.on('error', reject);
-    sent.end(body);
-  });
-}
+const bytes = (path: string, body?: Uint8Array, more: Record<string, string> = {}): Promise<BytesAnswer> =>
+  askBytes(serving.port, path, { headers: { ...headers, ...more }, body });
 
 const upload = (id: number, name: string, body: Uint8Array): ReturnType<typeof bytes> =>
   bytes(`/uploads/sets/${id}?name=${encodeURIComponent(name)}`, body);
@@ -130,7 +113,7 @@ describe('uploads', () => {
   test('one that is too large, or for a set that is not there, is refused before it is sent', async () => {
     const set = library().sets.create({ name: 'large' });
     const large = await bytes(`/uploads/sets/${set.id}?name=a.png`, Buffer.from('x'), {
-      'content-length': `${LARGEST_UPLOAD + 1}`,
+      'content-length': `${LARGEST_IMAGE + 1}`,
       connection: 'close',
     }).catch((error: unknown) => error);
     expect(large).toMatchObject({ status: 413 });

@@ -80,3 +80,29 @@ export async function signIn({ port, origin, sessions }: Serving): Promise<strin
   if (status !== 204 || cookie === undefined) throw new Error(`signing in was answered with ${status}`);
   return cookie.split(';')[0] ?? '';
 }
+
+export interface BytesAnswer {
+  readonly status: number;
+  readonly body: Buffer;
+  readonly type: string;
+}
+
+/** A request whose body and answer are bytes; with a body it is a POST. */
+export function askBytes(
+  port: number,
+  path: string,
+  { headers, body }: { readonly headers: Record<string, string>; readonly body?: Uint8Array | undefined },
+): Promise<BytesAnswer> {
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port, path, agent: false, method: body ? 'POST' : 'GET', headers };
+    const sent = request(options, (answer) => {
+      const parts: Buffer[] = [];
+      answer.on('data', (part: Buffer) => parts.push(part));
+      answer.on('end', () =>
+        resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(parts), type: answer.headers['content-type'] ?? '' }),
+      );
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}

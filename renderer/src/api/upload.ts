@@ -4,18 +4,45 @@ import { errorFromWire } from '../../../main/contract/wire-errors.ts';
 /** What became of one file. */
 export type Uploaded = { readonly duplicate: boolean } | { readonly error: I2lError };
 
-/** Puts a file of the page's into an image set. Never throws: what goes wrong belongs to this file alone. */
-export async function uploadImage(setId: number, file: File, signal: AbortSignal): Promise<Uploaded> {
+export interface SendOptions {
+  readonly signal: AbortSignal;
+  /** Told how many of the file's bytes have been sent so far. */
+  readonly onSent: (bytes: number) => void;
+}
+
+/** Puts an image file of the page's into an image set. */
+export function uploadImage(setId: number, file: File, options: SendOptions): Promise<Uploaded> {
+  return upload(`/uploads/sets/${setId}`, file, options);
+}
+
+/** Brings a LoRA file of the page's into the library. */
+export function uploadLora(file: File, options: SendOptions): Promise<Uploaded> {
+  return upload('/uploads/loras', file, options);
+}
+
+/** Never throws: what goes wrong belongs to this file alone. */
+async function upload(address: string, file: File, options: SendOptions): Promise<Uploaded> {
   try {
-    const address = `/uploads/sets/${setId}?name=${encodeURIComponent(file.name)}`;
-    const answer = await fetch(address, { method: 'POST', body: file, signal });
-    const data: unknown = await answer.json();
-    if (!answer.ok) return { error: errorFromWire(Object.assign(new Error(answer.statusText), { data })) };
+    const { status, data } = await post(`${address}?name=${encodeURIComponent(file.name)}`, file, options);
+    if (status !== 200) return { error: errorFromWire(Object.assign(new Error(`HTTP ${status}`), { data })) };
     return { duplicate: (data as { duplicate: boolean }).duplicate };
   } catch (thrown) {
-    if (signal.aborted) return { error: new I2lError('CANCELLED', `${file.name}: the upload was stopped.`, { file: file.name }) };
-    return {
-      error: new I2lError('CONNECTION_LOST', `${file.name}: it did not arrive; try it again.`, { file: file.name }, thrown),
-    };
+    const fields = { file: file.name };
+    if (options.signal.aborted) return { error: new I2lError('CANCELLED', `${file.name}: the upload was stopped.`, fields) };
+    return { error: new I2lError('CONNECTION_LOST', `${file.name}: it did not arrive; try it again.`, fields, thrown) };
   }
+}
+
+/** Not by fetch, which doesn't tell how far a large file is. */
+function post(address: string, file: File, { signal, onSent }: SendOptions): Promise<{ status: number; data: unknown }> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open('POST', address);
+    request.responseType = 'json';
+    request.upload.addEventListener('progress', ({ loaded }) => onSent(loaded));
+    request.addEventListener('load', () => resolve({ status: request.status, data: request.response }));
+    for (const end of ['error', 'abort']) request.addEventListener(end, () => reject(new Error(`The request ended: ${end}.`)));
+    signal.addEventListener('abort', () => request.abort(), { once: true });
+    request.send(file);
+  });
 }

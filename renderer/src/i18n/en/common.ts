@@ -24,6 +24,12 @@ export const common = {
   idle: 'Nothing is running',
   runningMore: (count: number): string => `and ${count} more`,
   progressOf: (title: string): string => `Progress of ${title}`,
+  uploads: {
+    running: (done: number, total: number): string => `Adding ${done} of ${total}`,
+    stop: 'Stop',
+    failed: (count: number): string => `${count} ${plural(count, 'file', 'files')} could not be added`,
+    dismiss: 'Dismiss',
+  },
   shortcuts: 'Keyboard shortcuts',
   shortcutList: {
     screens: 'Go to a screen',

@@ -7,6 +7,7 @@ export const errors = {
     FILE_NOT_FOUND: 'File not found',
     FILE_UNREADABLE: 'File cannot be read',
     FILE_WRITE_FAILED: 'File cannot be written',
+    FILE_TOO_LARGE: 'File is too large',
     DISK_FULL: 'The disk is full',
     OUTPUT_IS_INPUT: 'The result would overwrite its source',
     PATH_TOO_LONG: 'The path is too long',

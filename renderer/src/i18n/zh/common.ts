@@ -24,6 +24,12 @@ export const common: Dictionary['common'] = {
   idle: '当前没有任务',
   runningMore: (count) => `另有 ${count} 个`,
   progressOf: (title) => `${title} 的进度`,
+  uploads: {
+    running: (done, total) => `正在添加 ${done} / ${total}`,
+    stop: '停止',
+    failed: (count) => `${count} 个文件无法添加`,
+    dismiss: '关闭提示',
+  },
   shortcuts: '键盘快捷键',
   shortcutList: {
     screens: '切换页面',

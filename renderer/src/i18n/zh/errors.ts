@@ -7,6 +7,7 @@ export const errors: Dictionary['errors'] = {
     FILE_NOT_FOUND: '找不到文件',
     FILE_UNREADABLE: '无法读取文件',
     FILE_WRITE_FAILED: '无法写入文件',
+    FILE_TOO_LARGE: '文件过大',
     DISK_FULL: '磁盘已满',
     OUTPUT_IS_INPUT: '结果会覆盖源文件',
     PATH_TOO_LONG: '路径过长',

@@ -5,8 +5,8 @@ import type { Dictionary } from '../../i18n/en/index.ts';
 import { notices } from '../../state/notices.svelte.ts';
 import { router } from '../../state/route.svelte.ts';
 import { sets } from '../../state/sets.svelte.ts';
-import { uploads } from '../../state/uploads.svelte.ts';
-import type { Dropped } from './dropped.ts';
+import { imageUploads } from '../../state/uploads.svelte.ts';
+import type { Dropped } from '../../ui/dropped.ts';
 
 type CreateWords = Dictionary['create'];
 
@@ -26,11 +26,11 @@ export async function newSet(words: CreateWords, name = words.newSetName): Promi
 export async function takeDropped({ files, folders }: Dropped, words: CreateWords): Promise<void> {
   if (files.length > 0) {
     const id = sets.open?.id ?? (await newSet(words));
-    if (id !== undefined) uploads.add(id, files);
+    if (id !== undefined) imageUploads.add(files, id);
   }
   for (const folder of folders) {
     const id = await newSet(words, folder.name);
-    if (id !== undefined) uploads.add(id, folder.files);
+    if (id !== undefined) imageUploads.add(folder.files, id);
   }
 }
 
@@ -39,7 +39,8 @@ export async function pickImages(words: CreateWords): Promise<void> {
   await notices.attempt(async () => {
     const { paths } = await api.app.pick({ what: 'images', title: words.addImages });
     const id = paths.length === 0 ? undefined : (sets.open?.id ?? (await newSet(words)));
-    if (id !== undefined) await uploads.addChosen(id, paths);
+    if (id === undefined) return;
+    await imageUploads.follow(paths.length, (signal) => api.sets.addImages({ id, files: paths }, { signal }));
   });
 }
 

@@ -3,10 +3,20 @@ import type { Dictionary } from '../../i18n/en/index.ts';
 import { library } from '../../state/library.svelte.ts';
 import { notices } from '../../state/notices.svelte.ts';
 import { router } from '../../state/route.svelte.ts';
+import { loraUploads } from '../../state/uploads.svelte.ts';
+import { droppedOf } from '../../ui/dropped.ts';
 
 type Words = Dictionary['library'];
 
 /** What can be done with LoRAs of the library, each with the notice that tells of it. */
+
+/** Files that were dropped, and LoRAs in folders that were. */
+export async function importDropped(transfer: DataTransfer): Promise<void> {
+  await notices.attempt(async () => {
+    const { files, folders } = await droppedOf(transfer, ['.safetensors']);
+    loraUploads.add([...files, ...folders.flatMap((folder) => folder.files)], 'library');
+  });
+}
 
 export async function removeLoras(ids: readonly number[], words: Words): Promise<void> {
   await notices.attempt(async () => {

@@ -1,5 +1,3 @@
-import { IMAGE_ENDINGS } from '../../../../main/contract/library-values.ts';
-
 /** What a drop or a paste brings: files, and folders by their names. */
 
 export interface Dropped {
@@ -8,35 +6,38 @@ export interface Dropped {
   readonly folders: readonly { readonly name: string; readonly files: readonly File[] }[];
 }
 
-const isImage = (name: string): boolean => IMAGE_ENDINGS.some((ending) => name.toLowerCase().endsWith(ending));
-
-/** The entries have to be taken before anything is awaited: the browser empties the transfer. */
-export async function droppedOf(transfer: DataTransfer): Promise<Dropped> {
+/**
+ * The entries have to be taken before anything is awaited: the browser empties the transfer.
+ * @param endings of what is taken of folders, where other things lie beside it; a file that was dropped by itself was meant
+ */
+export async function droppedOf(transfer: DataTransfer, endings: readonly string[]): Promise<Dropped> {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   if (entries.length === 0) return { files: [...transfer.files], folders: [] };
-  const folders: { name: string; files: File[] }[] = [];
-  const files = await filesIn(entries, folders);
+  const folders: Folder[] = [];
+  const files = await filesIn(entries, endings, folders);
   return { files, folders };
 }
 
-async function filesIn(entries: readonly FileSystemEntry[], folders: { name: string; files: File[] }[]): Promise<File[]> {
+interface Folder {
+  readonly name: string;
+  files: File[];
+}
+
+async function filesIn(entries: readonly FileSystemEntry[], endings: readonly string[], folders: Folder[]): Promise<File[]> {
   const files: File[] = [];
   for (const entry of entries) {
     if (isFile(entry)) files.push(await fileOf(entry));
-    else if (isFolder(entry)) await walk(entry, folders);
+    else if (isFolder(entry)) await walk(entry, endings, folders);
   }
   return files;
 }
 
-async function walk(folder: FileSystemDirectoryEntry, folders: { name: string; files: File[] }[]): Promise<void> {
+async function walk(folder: FileSystemDirectoryEntry, endings: readonly string[], folders: Folder[]): Promise<void> {
   const entries = (await entriesOf(folder)).filter(({ name }) => !name.startsWith('.'));
-  const own = { name: folder.name, files: [] as File[] };
+  const own: Folder = { name: folder.name, files: [] };
   folders.push(own);
-  // In a folder lie texts and other things beside the images; a file that was dropped by itself was meant.
-  const found = await filesIn(
-    entries.filter((entry) => entry.isDirectory || isImage(entry.name)),
-    folders,
-  );
+  const chosen = entries.filter((entry) => entry.isDirectory || endings.some((ending) => entry.name.toLowerCase().endsWith(ending)));
+  const found = await filesIn(chosen, endings, folders);
   own.files = found.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
   if (found.length === 0) folders.splice(folders.indexOf(own), 1);
 }

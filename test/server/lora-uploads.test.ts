@@ -1,0 +1,150 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { openApp } from '../../main/app.ts';
+import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
+import { float32Bytes } from '../../main/weights/values.ts';
+import { Assets } from '../../main/web/assets.ts';
+import { makeSite } from '../../main/web/site.ts';
+import { LARGEST_LORA, loraName } from '../../main/web/uploads.ts';
+import { makeLora } from '../library/make-loras.ts';
+import { thrownBy } from '../unit/errors.ts';
+import { tempFolder } from '../unit/temp.ts';
+import { askBytes, signIn, startServing, type Serving } from './serving.ts';
+
+const folder = tempFolder();
+let serving: Serving;
+let headers: { cookie: string; origin: string };
+beforeAll(async () => {
+  serving = await startServing(folder);
+  headers = { cookie: await signIn(serving), origin: serving.origin };
+});
+
+interface Sent {
+  readonly status: number;
+  readonly json: { readonly id?: number; readonly duplicate?: boolean; readonly error?: { code: string; message: string } };
+}
+
+/** The two ways by which a page's requests come: a browser's, and the window's i2l://. */
+const WIRES = {
+  browser: async (name: string, body: Uint8Array): Promise<Sent> => {
+    const { status, body: answer } = await askBytes(serving.port, addressOf(name), { headers, body });
+    return { status, json: JSON.parse(answer.toString()) as Sent['json'] };
+  },
+  window: async (name: string, body: Uint8Array): Promise<Sent> => {
+    const site = makeSite({ assets: new Assets(folder), library: library() });
+    const init = { method: 'POST', body: new Blob([new Uint8Array(body)]).stream(), duplex: 'half' as const };
+    const answer = await site(new Request(`i2l://app${addressOf(name)}`, init));
+    return { status: answer.status, json: (await answer.json()) as Sent['json'] };
+  },
+};
+
+const addressOf = (name: string): string => `/uploads/loras?name=${encodeURIComponent(name)}`;
+const library = (): Serving['app']['services']['library'] => serving.app.services.library;
+const uploads = (): string => join(folder, 'home', 'uploads');
+const uploadsLeft = (): string[] => (existsSync(uploads()) ? readdirSync(uploads()) : []);
+const loraFiles = (): string[] => readdirSync(join(folder, 'home', 'loras')).sort();
+const bytesOf = (seed: number, rank?: number): Buffer =>
+  readFileSync(makeLora(join(folder, 'in', `${seed}-${rank}.safetensors`), seed, rank).file);
+
+describe.each(Object.entries(WIRES))('a LoRA from the %s', (wire, send) => {
+  const seed = wire === 'browser' ? 1 : 100;
+
+  test('is in the library under its name, once, with nothing left of the upload', async () => {
+    const lora = bytesOf(seed);
+    const first = await send(`${wire} 狐.safetensors`, lora);
+    expect(first).toEqual({ status: 200, json: { id: expect.any(Number), duplicate: false } });
+    const { id = 0 } = first.json;
+    const view = await library().loras.get(id);
+    expect(view).toMatchObject({ name: `${wire} 狐`, state: 'present', target: 'qwen-image', rank: { min: 2, max: 2 } });
+    expect(view.file).toBe(join(folder, 'home', 'loras', `${wire} 狐.safetensors`));
+    expect(readFileSync(view.file).equals(lora)).toBe(true);
+    const before = loraFiles();
+    expect(await send('another name.safetensors', lora)).toEqual({ status: 200, json: { id, duplicate: true } });
+    expect([loraFiles(), uploadsLeft()]).toEqual([before, []]);
+  });
+
+  test('of a name that is taken gets one beside it', async () => {
+    const [one, other] = [await send('same.safetensors', bytesOf(seed + 1)), await send('same.safetensors', bytesOf(seed + 2))];
+    const views = [one, other].map(({ json }) => library().loras.view(json.id ?? 0));
+    expect(new Set(views.map(({ file }) => file)).size).toBe(2);
+    expect(views.map(({ name }) => name)).toEqual(['same', 'same']);
+  });
+
+  test('that comes twice at once is one', async () => {
+    const lora = bytesOf(seed + 3);
+    const sent = await Promise.all([send('a.safetensors', lora), send('b.safetensors', lora)]);
+    expect(sent.map(({ json }) => json.duplicate).sort()).toEqual([false, true]);
+    expect(new Set(sent.map(({ json }) => json.id)).size).toBe(1);
+  });
+
+  test('that is none is refused by its name, and leaves nothing', async () => {
+    const before = loraFiles();
+    const model = join(folder, 'in', 'model.safetensors');
+    writeSafetensors(model, [{ name: 'blocks.0.weight', dtype: 'F32', shape: [2], bytes: float32Bytes(Float32Array.of(1, 2)) }]);
+    expect(await send('notes.safetensors', Buffer.from('no LoRA'))).toMatchObject({
+      status: 422,
+      json: { error: { code: 'SAFETENSORS_HEADER', message: expect.stringMatching(/^notes\.safetensors: /) } },
+    });
+    expect(await send('model.safetensors', readFileSync(model))).toMatchObject({
+      status: 422,
+      json: { error: { code: 'LORA_KEYS', message: expect.stringMatching(/^model\.safetensors: /) } },
+    });
+    expect(await send('C:\\x\\style.ckpt', bytesOf(seed + 4))).toMatchObject({
+      status: 415,
+      json: { error: { code: 'UNSUPPORTED', message: expect.stringMatching(/^style\.ckpt: .*\.safetensors/) } },
+    });
+    expect([loraFiles(), uploadsLeft()]).toEqual([before, []]);
+  });
+});
+
+test('one that is too large is refused before it is sent', async () => {
+  const large = await askBytes(serving.port, addressOf('a.safetensors'), {
+    headers: { ...headers, 'content-length': `${LARGEST_LORA + 1}`, connection: 'close' },
+    body: Buffer.from('x'),
+  });
+  expect([large.status, large.body.toString()]).toEqual([413, expect.stringMatching(/"FILE_TOO_LARGE".*"a\.safetensors: /)]);
+  expect(uploadsLeft()).toEqual([]);
+});
+
+test('one that is broken off leaves nothing', async () => {
+  const before = loraFiles();
+  const options = { host: '127.0.0.1', port: serving.port, path: addressOf('a.safetensors'), method: 'POST', agent: false };
+  const sent = request({ ...options, headers: { ...headers, 'content-length': '1000000' } });
+  sent.on('error', () => undefined);
+  sent.write(Buffer.alloc(1000));
+  await expect.poll(uploadsLeft).toHaveLength(1);
+  sent.destroy();
+  await expect.poll(uploadsLeft).toEqual([]);
+  expect(loraFiles()).toEqual(before);
+});
+
+test('who has not signed in can bring none', async () => {
+  const { status } = await askBytes(serving.port, addressOf('a.safetensors'), {
+    headers: { origin: serving.origin },
+    body: bytesOf(50),
+  });
+  expect(status).toBe(401);
+});
+
+test('what a process that died was receiving is gone at the next start', async () => {
+  const home = join(folder, 'died');
+  mkdirSync(join(home, 'uploads', 'one'), { recursive: true });
+  writeFileSync(join(home, 'uploads', 'one', 'half.safetensors'), 'half');
+  const app = await openApp({ dataFolder: home, name: 'a test' });
+  expect(existsSync(join(home, 'uploads'))).toBe(false);
+  await app.close();
+});
+
+test.each([
+  ['../../etc/passwd.safetensors', 'passwd.safetensors'],
+  ['C:\\loras\\a.SAFETENSORS', 'a.safetensors'],
+  ['a\u0000b?.safetensors', 'ab-.safetensors'],
+  ['.safetensors', 'LoRA.safetensors'],
+  [`${'x'.repeat(300)}.safetensors`, `${'x'.repeat(180)}.safetensors`],
+])('%j is called %j', (given, wanted) => expect(loraName(given)).toBe(wanted));
+
+test.each(['', 'a.pt', 'safetensors', 'a.safetensors.png', '..'])('%j is no name of a LoRA', (given) => {
+  expect(thrownBy(() => loraName(given)).code).toBe('UNSUPPORTED');
+});
