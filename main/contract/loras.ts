@@ -25,10 +25,12 @@ const ratingSchema = z.int().min(0).max(5);
 export const loraExpertSchema = z.object({ expert: z.string(), fingerprint: z.string(), strength: z.number() });
 export type LoraExpert = z.infer<typeof loraExpertSchema>;
 
+const madeFromImageSchema = z.object({ hash: hashSchema, weight: z.number(), caption: z.string() });
+
 /** The image set as it was when a LoRA was made of it; the set itself may change or go. */
 export const madeFromSchema = z.object({
   name: z.string().optional(),
-  images: z.array(z.object({ hash: hashSchema, weight: z.number(), caption: z.string() })),
+  images: z.array(madeFromImageSchema),
 });
 export type MadeFrom = z.infer<typeof madeFromSchema>;
 
@@ -103,7 +105,16 @@ export type LoraExport = z.infer<typeof loraExportSchema>;
 export const loraDetailSchema = loraViewSchema.extend({
   /** Of its file, looked at now. */
   state: z.enum(FILE_STATES),
-  madeFrom: madeFromSchema.nullable(),
+  madeFrom: madeFromSchema
+    .extend({
+      images: z.array(
+        madeFromImageSchema.extend({
+          /** Whether the library has the image, and so a picture of it. */
+          isKnown: z.boolean(),
+        }),
+      ),
+    })
+    .nullable(),
   /** A file with its singular values, if there is one. */
   spectrum: z.string().nullable(),
 });

@@ -48,6 +48,20 @@ export class Library {
     return library;
   }
 
+  /**
+   * An image file becomes a LoRA's preview; a copy of it is kept.
+   * @returns its hash
+   * @throws I2lError NOT_IN_LIBRARY, IMAGE_INVALID, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, FILE_NOT_FOUND, DISK_FULL
+   */
+  async takePreview(loraId: number, file: string): Promise<string> {
+    const image = await this.images.take(file, 'copied');
+    this.database.write(() => {
+      this.images.put(image, this.#now());
+      this.loras.update(loraId, { preview: image.sha256 });
+    });
+    return image.sha256;
+  }
+
   /** What is in the trash is gone for good, with the images that nothing uses any more. */
   async emptyTrash(): Promise<{ sets: number; loras: number; images: number; failed: FailedFile[] }> {
     const sets = this.sets.emptyTrash();

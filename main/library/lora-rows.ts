@@ -1,4 +1,4 @@
-import type { LoraDetail, LoraExpert, LoraView, MadeFrom } from '../contract/loras.ts';
+import type { LoraDetail, LoraExpert, LoraView } from '../contract/loras.ts';
 import { fromStored } from './places.ts';
 
 /** Rows of LoRAs, and what they are to the rest of the app. */
@@ -73,12 +73,11 @@ export function viewOf(folder: string, row: LoraRow): LoraView {
   };
 }
 
-export function detailOf(folder: string, row: LoraRow, state: LoraDetail['state'], madeFrom: MadeFrom | null): LoraDetail {
+export function detailOf(folder: string, row: LoraRow, found: Pick<LoraDetail, 'state' | 'madeFrom'>): LoraDetail {
   return {
     ...viewOf(folder, row),
-    state,
-    missing: state === 'missing',
-    madeFrom,
+    ...found,
+    missing: found.state === 'missing',
     spectrum: row.spectrum === null ? null : fromStored(folder, row.spectrum),
   };
 }

@@ -111,7 +111,9 @@ export class Loras {
     const row = this.row(id);
     const now = await fileState({ ...row, path: fromStored(this.#database.folder, row.path) });
     this.noteFile(row, now);
-    return detailOf(this.#database.folder, row, now.state, this.#madeFrom(id));
+    const made = this.#madeFrom(id);
+    const madeFrom = made && { ...made, images: made.images.map((image) => ({ ...image, isKnown: this.#hasImage(image.hash) })) };
+    return detailOf(this.#database.folder, row, { state: now.state, madeFrom });
   }
 
   /** @throws I2lError NOT_IN_LIBRARY, also for a preview that is no image of the library */
@@ -212,8 +214,12 @@ export class Loras {
   }
 
   #checkPreview(hash: string | null): void {
-    if (hash === null || this.#database.get('SELECT 1 FROM images WHERE hash = ?', [hash])) return;
+    if (hash === null || this.#hasImage(hash)) return;
     throw new I2lError('NOT_IN_LIBRARY', `${hash}: the library has no such image.`, { hash });
+  }
+
+  #hasImage(hash: string): boolean {
+    return this.#database.get('SELECT 1 FROM images WHERE hash = ?', [hash]) !== undefined;
   }
 
   #reindex(id: number): void {

@@ -33,6 +33,7 @@ interface Upload {
 /**
  * Answers POST with a file as its body; whatever comes of it, nothing is left of the upload itself.
  * - /uploads/sets/ID?name=FILE: an image is copied into the library and put into the set; {hash, duplicate}
+ * - /uploads/loras/ID/preview?name=FILE: an image is copied into the library and becomes the LoRA's preview; {hash}
  * - /uploads/loras?name=FILE: a LoRA comes into the library, unless one with its tensors is there; {id, duplicate}
  * @returns undefined for any other address
  * @throws I2lError NOT_IN_LIBRARY, UNSUPPORTED, FILE_TOO_LARGE, DISK_FULL, CANCELLED; IMAGE_INVALID, IMAGE_TOO_SMALL,
@@ -60,12 +61,18 @@ export async function clearUploads(dataFolder: string): Promise<void> {
   await rm(join(dataFolder, FOLDER), { recursive: true, force: true });
 }
 
+/** Of the places that images are for, which is looked for before a byte is taken. @throws I2lError NOT_IN_LIBRARY */
 function uploadAt(library: Library, path: string): Upload | undefined {
   if (path === '/uploads/loras') return { largest: LARGEST_LORA, nameOf: loraName, take: (file) => takeLora(library, file) };
-  const [, id] = /^\/uploads\/sets\/([1-9]\d{0,14})$/.exec(path) ?? [];
-  if (id === undefined) return undefined;
-  library.sets.summary(Number(id)); // Before a byte is taken.
-  return { largest: LARGEST_IMAGE, nameOf: fileName, take: (file) => takeImage(library, Number(id), file) };
+  const [, set, lora] = /^\/uploads\/(?:sets\/([1-9]\d{0,14})|loras\/([1-9]\d{0,14})\/preview)$/.exec(path) ?? [];
+  const image = { largest: LARGEST_IMAGE, nameOf: fileName };
+  if (set !== undefined) {
+    const { id } = library.sets.summary(Number(set));
+    return { ...image, take: (file) => takeImage(library, id, file) };
+  }
+  if (lora === undefined) return undefined;
+  const { id } = library.loras.view(Number(lora));
+  return { ...image, take: async (file) => ({ hash: await library.takePreview(id, file) }) };
 }
 
 async function takeImage(library: Library, setId: number, file: string): Promise<object> {

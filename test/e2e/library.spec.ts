@@ -174,6 +174,36 @@ test('LoRA files are dropped: each comes in once, and what is none is told by it
   await removeNamed('Dropped one', 'Dropped other');
 });
 
+test('a picture is chosen of its images, dropped, and taken away', async ({ studio }) => {
+  await open(studio);
+  await option(studio, 'Harbour lights').click();
+  const { loras } = await client.api.loras.list({ text: 'Harbour lights' });
+  const [{ id, preview: before } = { id: 0, preview: null }] = loras;
+  const preview = async (): Promise<string | null> => (await client.api.loras.get({ id })).preview;
+  const images = (await client.api.loras.get({ id })).madeFrom?.images.map(({ hash }) => hash) ?? [];
+  const choose = studio.getByRole('button', { name: 'Choose the picture' });
+  const dialog = studio.getByRole('dialog', { name: 'Picture of this LoRA' });
+
+  await choose.click();
+  await expect(dialog.getByRole('button', { name: 'Image 1 of 2' })).toHaveAttribute('aria-pressed', String(images[0] === before));
+  const second = dialog.getByRole('button', { name: 'Image 2 of 2' });
+  await second.click();
+  await expect(dialog).toHaveCount(0);
+  expect(await preview()).toBe(images[1]);
+
+  await choose.click();
+  await drop(studio, [{ name: 'hills.jpg', bytes: readFileSync(join(examples, 'hills.jpg')) }]);
+  await expect(dialog).toHaveCount(0);
+  expect(images).not.toContain(await preview());
+
+  await choose.click();
+  await dialog.getByRole('button', { name: 'Remove the picture' }).click();
+  await expect(dialog).toHaveCount(0);
+  expect(await preview()).toBeNull();
+  await expect(option(studio, 'Harbour lights').locator('img')).toHaveCount(0);
+  await client.api.loras.update({ id, change: { preview: before } });
+});
+
 /** So that the pictures show the LoRAs that were made alone. */
 async function removeNamed(...names: readonly string[]): Promise<void> {
   const { loras } = await client.api.loras.list({ limit: 500 });

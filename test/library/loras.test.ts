@@ -38,7 +38,9 @@ describe('a LoRA', () => {
       ...{ experts: [{ expert: 'style', strength: 0.8 }], recipe: 'b'.repeat(64), triggerWords: ['fox', 'red  fox'] },
       ...{ autoV2: facts.sha256.slice(0, 10).toUpperCase(), autoV3: facts.tensorHash.slice(0, 12).toUpperCase(), missing: false },
     });
-    expect((await library.loras.get(lora.id)).madeFrom).toEqual({ images: [{ hash: 'a'.repeat(64), weight: 0.5, caption: '' }] });
+    expect((await library.loras.get(lora.id)).madeFrom).toEqual({
+      images: [{ hash: 'a'.repeat(64), weight: 0.5, caption: '', isKnown: false }],
+    });
     library.loras.update(lora.id, { notes: 'mine', rating: 4, favourite: true, tags: ['Red', 'red', 'Fox'], defaultStrength: 0.7 });
     // The same place with other content is the same LoRA, told anew.
     const again = library.loras.add(makeLora(facts.file, 5));

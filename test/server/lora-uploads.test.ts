@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -8,10 +8,12 @@ import { float32Bytes } from '../../main/weights/values.ts';
 import { Assets } from '../../main/web/assets.ts';
 import { makeSite } from '../../main/web/site.ts';
 import { LARGEST_LORA, loraName } from '../../main/web/uploads.ts';
+import { makeImages } from '../library/make-images.ts';
 import { makeLora } from '../library/make-loras.ts';
 import { thrownBy } from '../unit/errors.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { askBytes, signIn, startServing, type Serving } from './serving.ts';
+import { portWire, socketWire } from './wires.ts';
 
 const folder = tempFolder();
 let serving: Serving;
@@ -23,19 +25,24 @@ beforeAll(async () => {
 
 interface Sent {
   readonly status: number;
-  readonly json: { readonly id?: number; readonly duplicate?: boolean; readonly error?: { code: string; message: string } };
+  readonly json: {
+    readonly id?: number;
+    readonly hash?: string;
+    readonly duplicate?: boolean;
+    readonly error?: { code: string; message: string };
+  };
 }
 
 /** The two ways by which a page's requests come: a browser's, and the window's i2l://. */
 const WIRES = {
-  browser: async (name: string, body: Uint8Array): Promise<Sent> => {
-    const { status, body: answer } = await askBytes(serving.port, addressOf(name), { headers, body });
+  browser: async (path: string, body: Uint8Array): Promise<Sent> => {
+    const { status, body: answer } = await askBytes(serving.port, path, { headers, body });
     return { status, json: JSON.parse(answer.toString()) as Sent['json'] };
   },
-  window: async (name: string, body: Uint8Array): Promise<Sent> => {
+  window: async (path: string, body: Uint8Array): Promise<Sent> => {
     const site = makeSite({ assets: new Assets(folder), library: library() });
     const init = { method: 'POST', body: new Blob([new Uint8Array(body)]).stream(), duplex: 'half' as const };
-    const answer = await site(new Request(`i2l://app${addressOf(name)}`, init));
+    const answer = await site(new Request(`i2l://app${path}`, init));
     return { status: answer.status, json: (await answer.json()) as Sent['json'] };
   },
 };
@@ -48,8 +55,9 @@ const loraFiles = (): string[] => readdirSync(join(folder, 'home', 'loras')).sor
 const bytesOf = (seed: number, rank?: number): Buffer =>
   readFileSync(makeLora(join(folder, 'in', `${seed}-${rank}.safetensors`), seed, rank).file);
 
-describe.each(Object.entries(WIRES))('a LoRA from the %s', (wire, send) => {
+describe.each(Object.entries(WIRES))('a LoRA from the %s', (wire, post) => {
   const seed = wire === 'browser' ? 1 : 100;
+  const send = (name: string, body: Uint8Array): Promise<Sent> => post(addressOf(name), body);
 
   test('is in the library under its name, once, with nothing left of the upload', async () => {
     const lora = bytesOf(seed);
@@ -96,6 +104,47 @@ describe.each(Object.entries(WIRES))('a LoRA from the %s', (wire, send) => {
       json: { error: { code: 'UNSUPPORTED', message: expect.stringMatching(/^style\.ckpt: .*\.safetensors/) } },
     });
     expect([loraFiles(), uploadsLeft()]).toEqual([before, []]);
+  });
+});
+
+describe.each(Object.entries(WIRES))('a preview from the %s', (wire, post) => {
+  const seed = wire === 'browser' ? 200 : 300;
+  const send = (id: number, body: Uint8Array): Promise<Sent> => post(`/uploads/loras/${id}/preview?name=${wire}.png`, body);
+
+  test('is kept, shown, exported, and can be taken away again', async () => {
+    const [file = ''] = await makeImages(join(folder, 'previews'), 1, seed);
+    const { json } = await post(addressOf(`with a picture ${wire}.safetensors`), bytesOf(seed));
+    const { id = 0 } = json;
+    expect(library().loras.view(id).preview).toBeNull();
+    const sent = await send(id, readFileSync(file));
+    expect(sent).toEqual({ status: 200, json: { hash: expect.stringMatching(/^[0-9a-f]{64}$/) } });
+    const hash = sent.json.hash ?? '';
+    expect(library().loras.view(id).preview).toBe(hash);
+    rmSync(file);
+    expect((await askBytes(serving.port, `/media/thumbnails/${hash}`, { headers })).status).toBe(200);
+    expect(readFileSync(await library().images.fileOf(hash)).length).toBeGreaterThan(0);
+    expect(await library().images.removeUnused(Date.now() + 1)).toBe(0);
+    expect(uploadsLeft()).toEqual([]);
+
+    const { api, close } = wire === 'browser' ? await socketWire(serving, headers.cookie) : portWire(serving.app);
+    expect(await api.loras.update({ id, change: { preview: null } })).toMatchObject({ preview: null });
+    expect(await api.loras.update({ id, change: { preview: hash } })).toMatchObject({ preview: hash });
+    await api.loras.update({ id, change: { preview: null } });
+    close();
+    expect(await library().images.removeUnused(Date.now() + 1)).toBe(1);
+  });
+
+  test('that is no image, or of a LoRA that is not there, is refused and changes nothing', async () => {
+    const { json } = await post(addressOf('plain.safetensors'), bytesOf(seed + 1));
+    const { id = 0 } = json;
+    expect(await send(id, Buffer.from('no image'))).toMatchObject({
+      status: 422,
+      json: { error: { code: 'IMAGE_INVALID', message: expect.stringMatching(/^(browser|window)\.png: /) } },
+    });
+    expect(library().loras.view(id).preview).toBeNull();
+    expect((await send(99_999, Buffer.from('x'))).status).toBe(404);
+    expect((await post('/uploads/loras/1/previews?name=a.png', Buffer.from('x'))).status).toBe(405);
+    expect(uploadsLeft()).toEqual([]);
   });
 });
 

@@ -1,8 +1,8 @@
 import { I2lError } from '../../../main/contract/errors.ts';
 import { errorFromWire } from '../../../main/contract/wire-errors.ts';
 
-/** What became of one file. */
-export type Uploaded = { readonly duplicate: boolean } | { readonly error: I2lError };
+/** What became of one file; a place that takes a file again and again knows no duplicates. */
+export type Uploaded = { readonly duplicate?: boolean } | { readonly error: I2lError };
 
 export interface SendOptions {
   readonly signal: AbortSignal;
@@ -20,12 +20,17 @@ export function uploadLora(file: File, options: SendOptions): Promise<Uploaded> 
   return upload('/uploads/loras', file, options);
 }
 
+/** Makes an image file of the page's a LoRA's preview. */
+export function uploadPreview(loraId: number, file: File, options: SendOptions): Promise<Uploaded> {
+  return upload(`/uploads/loras/${loraId}/preview`, file, options);
+}
+
 /** Never throws: what goes wrong belongs to this file alone. */
 async function upload(address: string, file: File, options: SendOptions): Promise<Uploaded> {
   try {
     const { status, data } = await post(`${address}?name=${encodeURIComponent(file.name)}`, file, options);
     if (status !== 200) return { error: errorFromWire(Object.assign(new Error(`HTTP ${status}`), { data })) };
-    return { duplicate: (data as { duplicate: boolean }).duplicate };
+    return data as { readonly duplicate?: boolean };
   } catch (thrown) {
     const fields = { file: file.name };
     if (options.signal.aborted) return { error: new I2lError('CANCELLED', `${file.name}: the upload was stopped.`, fields) };
