@@ -9,6 +9,7 @@ import { dataFolder } from './data-folder.ts';
 import { router } from './handlers/api.ts';
 import { ChosenPaths } from './handlers/paths.ts';
 import { openBridge } from './shell/bridge.ts';
+import { dragOutOf } from './shell/drag-out.ts';
 import { utilityEngines } from './shell/engine.ts';
 import { setMenu } from './shell/menu.ts';
 import { pickPaths } from './shell/picker.ts';
@@ -58,7 +59,9 @@ async function start(): Promise<void> {
     pick: (request: PickRequest) => pickPaths(window, chosen, request),
     showInFolder,
   };
-  openBridge((port) => rpc.upgrade(port, { context: { ...studio.services, ...own, mode: 'desktop' } }));
+  openBridge((port, page) =>
+    rpc.upgrade(port, { context: { ...studio.services, ...own, dragOut: dragOutOf(page), mode: 'desktop' } }),
+  );
   const window = openWindow(preload, windowState);
   app.on('second-instance', () => window.show());
   app.on('window-all-closed', () => app.quit());

@@ -87,6 +87,7 @@ export const ERROR_REASONS = [
   'changed-meanwhile',
   'too-many-files',
   // models and LoRA files
+  'not-safetensors',
   'not-as-published',
   'bad-factors',
   'key-form',

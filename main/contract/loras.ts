@@ -200,6 +200,8 @@ export const lorasContract = {
   versions: oc.input(z.object({ id: idSchema })).output(z.object({ loras: z.array(loraViewSchema) })),
   /** Shows its file in the system's file manager; only the desktop app can. */
   reveal: oc.input(z.object({ id: idSchema })).output(z.object({})),
+  /** Lets the system drag their files, while the pointer is down in the window; only the desktop app can. */
+  dragOut: oc.input(z.object({ ids: idsSchema })).output(z.object({})),
   exports: oc.input(z.object({ id: idSchema })).output(z.object({ exports: z.array(loraExportSchema) })),
   tags: oc.input(z.object({})).output(z.object({ tags: z.array(z.object({ tag: z.string(), count: z.int() })) })),
 };

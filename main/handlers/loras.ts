@@ -11,6 +11,8 @@ import type { SetsContext } from './sets.ts';
 export interface LorasContext extends SetsContext {
   /** Shows a file in the system's file manager; absent in a server. */
   readonly showInFolder?: ((file: string) => void) | undefined;
+  /** Lets the system drag files out of the window that asks; absent in a server. */
+  readonly dragOut?: ((files: readonly string[]) => Promise<void>) | undefined;
 }
 
 const loras = implement(lorasContract).$context<LorasContext>().use(answerErrors);
@@ -35,16 +37,13 @@ export const lorasRouter = loras.router({
   duplicates: loras.duplicates.handler(({ context: { library } }) => ({ groups: library.loras.duplicates() })),
   versions: loras.versions.handler(({ input: { id }, context: { library } }) => ({ loras: library.loras.versions(id) })),
   reveal: loras.reveal.handler(async ({ input: { id }, context: { library, showInFolder } }) => {
-    const { file, state } = await library.loras.get(id);
-    if (!showInFolder) {
-      throw new I2lError(
-        'BAD_ARGUMENT',
-        'A browser can’t show folders of the machine that computes; download the file in its place.',
-        { file, reason: 'not-in-browser' },
-      );
-    }
-    if (state === 'missing') throw new I2lError('FILE_NOT_FOUND', `${file}: this file is gone.`, { file });
-    showInFolder(file);
+    if (!showInFolder) throw onlyOnDesktop();
+    showInFolder(await presentFile(library, id));
+    return {};
+  }),
+  dragOut: loras.dragOut.handler(async ({ input: { ids }, context: { library, dragOut } }) => {
+    if (!dragOut) throw onlyOnDesktop();
+    await dragOut(await Promise.all(ids.map((id) => presentFile(library, id))));
     return {};
   }),
   exports: loras.exports.handler(async ({ input: { id }, context: { library } }) => {
@@ -53,6 +52,18 @@ export const lorasRouter = loras.router({
   }),
   tags: loras.tags.handler(({ context: { library } }) => ({ tags: library.loras.tags() })),
 });
+
+function onlyOnDesktop(): I2lError {
+  const message = 'Only the desktop app can do this; in a browser, download the file in its place.';
+  return new I2lError('BAD_ARGUMENT', message, { reason: 'not-in-browser' });
+}
+
+/** @throws I2lError NOT_IN_LIBRARY, FILE_NOT_FOUND */
+async function presentFile(library: Library, id: number): Promise<string> {
+  const { file, state } = await library.loras.get(id);
+  if (state === 'missing') throw new I2lError('FILE_NOT_FOUND', `${file}: this file is gone.`, { file });
+  return file;
+}
 
 interface ImportOptions {
   readonly signal: AbortSignal;

@@ -89,7 +89,9 @@ async function takeLora(library: Library, file: string): Promise<object> {
 /** A name for people, safe on every system; the library finds images by their content. */
 export function fileName(given: string): string {
   // eslint-disable-next-line no-control-regex
-  const clean = lastPart(given).replaceAll(/[\u0000-\u001f\u007f<>:"|?*]/g, '_').replace(/^[. ]+|[. ]+$/g, '');
+  const clean = lastPart(given)
+    .replaceAll(/[\u0000-\u001f\u007f<>:"|?*]/g, '_')
+    .replace(/^[. ]+|[. ]+$/g, '');
   const ending = /\.\w{1,5}$/.exec(clean)?.[0] ?? '';
   const stem = clean.slice(0, clean.length - ending.length).slice(0, LONGEST_NAME);
   return stem === '' ? `image${ending}` : `${stem}${ending}`;
@@ -100,7 +102,8 @@ export function loraName(given: string): string {
   const name = lastPart(given);
   const stem = name.replace(/\.safetensors$/i, '');
   if (stem !== name) return `${safeName(stem)}.safetensors`;
-  throw new I2lError('UNSUPPORTED', `${name}: this is no LoRA; only .safetensors files can be imported.`, { file: name });
+  const message = `${name}: this is no LoRA; only .safetensors files can be imported.`;
+  throw new I2lError('UNSUPPORTED', message, { file: name, reason: 'not-safetensors' });
 }
 
 function lastPart(given: string): string {
@@ -129,7 +132,7 @@ async function receive({ body, headers, signal }: Request, file: string, largest
 }
 
 function tooLarge(file: string, largest: number): I2lError {
-  return new I2lError('FILE_TOO_LARGE', `${file}: files above ${largest / 2 ** 30} GiB are not taken.`, { file });
+  return new I2lError('FILE_TOO_LARGE', `${file}: files above ${largest / 2 ** 30} GiB are not taken.`, { file, most: largest });
 }
 
 /** By the name that the user knows; where it lay for a moment says nothing. */

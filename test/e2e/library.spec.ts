@@ -153,12 +153,17 @@ test('LoRA files are dropped: each comes in once, and what is none is told by it
   const dataTransfer = await transferOf(studio, [one]);
   await studio.locator('main').dispatchEvent('dragover', { dataTransfer });
   await expect(studio.getByText('Drop to import LoRAs')).toBeVisible();
-  await drop(studio, [one, other, { name: 'photo.jpg', bytes: Buffer.from('x') }, { name: 'no.safetensors', bytes: Buffer.from('x') }]);
+  await drop(studio, [
+    one,
+    other,
+    { name: 'photo.jpg', bytes: Buffer.from('x') },
+    { name: 'no.safetensors', bytes: Buffer.from('x') },
+  ]);
   await expect(studio.getByText('Drop to import LoRAs')).toBeHidden();
   const refused = studio.getByRole('alert');
   await expect(refused).toContainText('2 files could not be added');
   await expect(refused).toContainText('photo.jpg: this is no LoRA');
-  await expect(refused).toContainText('no.safetensors: not a usable safetensors file');
+  await expect(refused).toContainText('no.safetensors: this is not a usable safetensors file');
   await expect(refused).not.toContainText(app.home);
   await refused.getByRole('button', { name: 'Dismiss' }).click();
   // The browser logs the refusals.
@@ -202,6 +207,20 @@ test('a picture is chosen of its images, dropped, and taken away', async ({ stud
   expect(await preview()).toBeNull();
   await expect(option(studio, 'Harbour lights').locator('img')).toHaveCount(0);
   await client.api.loras.update({ id, change: { preview: before } });
+});
+
+test('a LoRA that is dragged out of the browser is downloaded, by its number', async ({ studio, app }) => {
+  await open(studio);
+  const card = option(studio, 'Sea at dusk');
+  await expect(card).toHaveAttribute('draggable', 'true');
+  const dataTransfer = await studio.evaluateHandle(() => new DataTransfer());
+  await card.dispatchEvent('dragstart', { dataTransfer });
+  const told = await dataTransfer.evaluate((data) => data.getData('DownloadURL'));
+  const [, name = '', address = ''] = /^application\/octet-stream:([^:]+):(.+)$/.exec(told) ?? [];
+  expect([name, new URL(address).origin]).toEqual(['Sea at dusk.safetensors', app.url]);
+  const answer = await studio.request.get(address);
+  const file = join(app.home, 'loras', name);
+  expect([answer.status(), (await answer.body()).equals(readFileSync(file))]).toEqual([200, true]);
 });
 
 /** So that the pictures show the LoRAs that were made alone. */

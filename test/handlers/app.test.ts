@@ -108,3 +108,19 @@ describe('the paths that a page names', () => {
     expect(await asked.catch(errorFromWire)).toMatchObject({ code: 'UNSUPPORTED' });
   });
 });
+
+test('LoRAs are dragged out by their numbers, all or none; a browser is told that it can’t', async () => {
+  const files = [2, 3].map((seed) => makeLora(join(base, `dragged-${seed}.safetensors`), seed).file);
+  const [one = 0, other = 0] = await Promise.all(
+    files.map(async (file) => app.services.library.loras.add(await readLora(file)).id),
+  );
+  expect(await api.loras.dragOut({ ids: [one] }).catch(errorFromWire)).toMatchObject({ code: 'BAD_ARGUMENT' });
+  const dragged: (readonly string[])[] = [];
+  const dragOut = (paths: readonly string[]): Promise<void> => Promise.resolve(void dragged.push(paths));
+  const desktop: Api = createRouterClient(router, { context: { ...app.services, mode: 'desktop', dragOut } });
+  expect(await desktop.loras.dragOut({ ids: [one, other] })).toEqual({});
+  rmSync(files[1] ?? '');
+  expect(await desktop.loras.dragOut({ ids: [one, other] }).catch(errorFromWire)).toMatchObject({ code: 'FILE_NOT_FOUND' });
+  expect(await desktop.loras.dragOut({ ids: [99] }).catch(errorFromWire)).toMatchObject({ code: 'NOT_IN_LIBRARY' });
+  expect(dragged).toEqual([files]);
+});

@@ -25,6 +25,7 @@ export const nativeTheme = { themeSource: 'system', shouldUseDarkColors: false }
 export const safeStorage = { isEncryptionAvailable: (): boolean => false };
 export const crashReporter = { start: (): void => undefined };
 export const shell = {};
+export const nativeImage = {};
 export const utilityProcess = {};
 export const screen = { getAllDisplays: (): object[] => [{ workArea: { x: 0, y: 0, width: 1920, height: 1080 } }] };
 export const ipcMain = new EventEmitter();

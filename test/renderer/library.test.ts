@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { loraQuerySchema } from '../../main/contract/loras.ts';
 import { countFilters, NO_FILTERS, queryOf, type Filters } from '../../renderer/src/state/lora-filters.ts';
 import { missingPages, PAGE, rowAt, withPage, type Pages } from '../../renderer/src/state/pages.ts';
+import { downloadOf } from '../../renderer/src/views/library/drag-out.ts';
 import { worstFirst } from '../../renderer/src/views/library/comparison.ts';
 import { barsPath, rowOf, shareAt, sharesOf } from '../../renderer/src/views/library/rank-view.ts';
 import { moved, moveOf, type Move } from '../../renderer/src/ui/selection.ts';
@@ -116,4 +117,15 @@ test('a comparison begins with what one alone has, then the furthest apart', () 
     { module: 'far', relativeError: 1.4, cosine: 0 },
   ]);
   expect(sorted.map(({ module }) => module)).toEqual(['only', 'far', 'near', 'nothing']);
+});
+
+describe('a LoRA that is dragged out of a browser', () => {
+  test.each([
+    ['/home/me/loras/Old town.safetensors', 'Old town.safetensors'],
+    ['C:\\loras\\a.safetensors', 'a.safetensors'],
+    ['/loras/10:20.safetensors', '10-20.safetensors'],
+  ])('%s is downloaded as %s, by its number', (file, name) => {
+    const page = 'http://127.0.0.1:8188/?x#/library/7';
+    expect(downloadOf({ id: 7, file }, page)).toBe(`application/octet-stream:${name}:http://127.0.0.1:8188/media/loras/7`);
+  });
 });

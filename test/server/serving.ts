@@ -38,7 +38,12 @@ export async function startServing(
   const listener = await listen({ host: '127.0.0.1', port: 0, otherPorts: 0 });
   const app = await openApp({ dataFolder: join(folder, 'home'), name: 'a test' });
   const sessions = new Sessions(options);
-  const end = serve(listener, { app, site: makeSite({ assets, library: app.services.library }), sessions, names: options.names ?? [] });
+  const end = serve(listener, {
+    app,
+    site: makeSite({ assets, library: app.services.library }),
+    sessions,
+    names: options.names ?? [],
+  });
   let closed = false;
   const close = async (): Promise<void> => {
     if (closed) return;

@@ -36,7 +36,10 @@ function ask(
 
 test('our page gets one end of a channel, the app the other', () => {
   const { connect, sent } = ask('i2l://app/', 'main');
-  expect(connect).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ name: 'app' }));
+  expect(connect).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ name: 'app' }),
+    expect.objectContaining({ postMessage: sent }),
+  );
   expect(sent).toHaveBeenCalledExactlyOnceWith('i2l:port', null, [{ name: 'page' }]);
 });
 

@@ -33,6 +33,7 @@ export const sentences: Sentences = {
     FILE_NOT_FOUND: about('it is not there. Check the path, or put it back.'),
     FILE_UNREADABLE: about((told) => `it can’t be read${why(told)}.`),
     FILE_WRITE_FAILED: about((told) => `it can’t be written${why(told)}. Check the permissions, or choose another place.`),
+    FILE_TOO_LARGE: about((told) => `only files up to ${told.memory('most')} are taken.`),
     DISK_FULL: about((told) => `${space(told)}. Free some space, or choose another folder.`),
     OUTPUT_IS_INPUT: about('it is also what the result is made of. Choose another name for the result.'),
     PATH_TOO_LONG: about('the path is too long. Choose a shorter name or sub-folder.'),
@@ -145,6 +146,7 @@ export const sentences: Sentences = {
     ),
     'bad-factors': about('its factors don’t make a LoRA. The file is damaged, or of another kind.'),
     'key-form': about('it can’t be written with these key names. Choose others.'),
+    'not-safetensors': about('this is no LoRA. Only .safetensors files can be imported.'),
     'no-trainer-target': about('it is a LoRA for neither Qwen-Image nor Z-Image, so no training config can be written.'),
     'image-empty': about('the file is empty.'),
     'not-an-image': about('it is not an image, or of a kind that can’t be read.'),
@@ -174,6 +176,6 @@ export const sentences: Sentences = {
     'template-field': (told) => `“${told.text('template')}”: there is no {${told.text('field')}}.`,
     'subfolder-outside': (told) => `“${told.text('subfolder')}”: a sub-folder lies in the loras folder. Give a name such as i2L.`,
     'same-output': about('two LoRAs would be written there. Give each a name of its own.'),
-    'not-in-browser': () => 'A browser can’t show folders of the machine that computes. Download the file in its place.',
+    'not-in-browser': () => 'Only the desktop app can do this. In a browser, download the file in its place.',
   },
 };

@@ -27,6 +27,7 @@ export const sentences: Sentences = {
     FILE_NOT_FOUND: about('找不到此文件或文件夹。请检查路径，或将其放回原处。'),
     FILE_UNREADABLE: about((told) => `无法读取${why(told)}。`),
     FILE_WRITE_FAILED: about((told) => `无法写入${why(told)}。请检查权限，或选择其他位置。`),
+    FILE_TOO_LARGE: about((told) => `最大只接受 ${told.memory('most')} 的文件。`),
     DISK_FULL: about((told) => `${space(told)}。请释放空间，或选择其他文件夹。`),
     OUTPUT_IS_INPUT: about('它同时也是输入文件。请为结果另取名称。'),
     PATH_TOO_LONG: about('路径过长。请使用更短的名称或子文件夹。'),
@@ -115,6 +116,7 @@ export const sentences: Sentences = {
     'not-as-published': about('收到的内容不是此版本认识的模型，因此没有保留。请查看本应用是否有新版本。'),
     'bad-factors': about('其中的矩阵无法构成 LoRA。文件已损坏或属于其他类型。'),
     'key-form': about('无法用这种键名写入。请选择其他键名形式。'),
+    'not-safetensors': about('这不是 LoRA。只能导入 .safetensors 文件。'),
     'no-trainer-target': about('它既不是 Qwen-Image 也不是 Z-Image 的 LoRA，无法写出训练配置。'),
     'image-empty': about('文件是空的。'),
     'not-an-image': about('这不是图片，或是无法读取的类型。'),
@@ -144,6 +146,6 @@ export const sentences: Sentences = {
     'template-field': (told) => `“${told.text('template')}”：没有 {${told.text('field')}} 这个字段。`,
     'subfolder-outside': (told) => `“${told.text('subfolder')}”：子文件夹必须在 loras 文件夹内。请填写 i2L 之类的名称。`,
     'same-output': about('两个 LoRA 会写入同一位置。请分别取名。'),
-    'not-in-browser': () => '浏览器无法显示计算机器上的文件夹。请改为下载此文件。',
+    'not-in-browser': () => '只有桌面应用可以这样做。在浏览器中请改为下载文件。',
   },
 };
