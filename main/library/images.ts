@@ -7,7 +7,7 @@ import { lookAtImage, type ImageLook } from '../imaging/look.ts';
 import { copyToPart, publishNew, publishOver, writePart } from '../weights/atomic-copy.ts';
 import { fileState } from '../weights/file-state.ts';
 import type { Database } from './database.ts';
-import { fromStored, imageCopy, thumbnailFile } from './places.ts';
+import { fromStored, imageCopy, thumbnailFile, toStored } from './places.ts';
 import { makeFolder } from '../weights/make-folder.ts';
 
 /** An image that was looked at, its thumbnail made, and its copy if one was asked for; not yet a row. */
@@ -51,6 +51,15 @@ export class Images {
     this.#database.run(PUT, { hash: sha256, bytes, width, height, format, perceptual, copy, now });
   }
 
+  has(hash: string): boolean {
+    return this.#database.get('SELECT 1 FROM images WHERE hash = ?', [hash]) !== undefined;
+  }
+
+  /** Keeps where an image was found that comes into no set, within the caller's write. */
+  keepSource({ sha256, source, bytes, mtimeMs }: TakenImage): void {
+    this.#database.run(KEEP_SOURCE, { hash: sha256, source: toStored(this.#database.folder, source), bytes, mtimeMs });
+  }
+
   /**
    * The thumbnail's file, made again if it is gone.
    * @throws I2lError NOT_IN_LIBRARY; FILE_NOT_FOUND if no file has this content any more
@@ -72,7 +81,7 @@ export class Images {
     if (!row) throw new I2lError('NOT_IN_LIBRARY', `${hash}: the library has no such image.`, { hash });
     const copy = row.copy === null ? undefined : imageCopy(this.#database.folder, row.copy);
     if (copy !== undefined && existsSync(copy)) return copy;
-    const sources = this.#database.all<{ path: string; bytes: number; mtimeMs: number }>(SOURCES, [hash]);
+    const sources = this.#database.all<{ path: string; bytes: number; mtimeMs: number }>(SOURCES, { hash });
     for (const { path, ...known } of sources) {
       const file = fromStored(this.#database.folder, path);
       if ((await fileState({ ...known, path: file, sha256: hash })).state === 'present') return file;
@@ -145,7 +154,13 @@ const PUT = `
   ON CONFLICT (hash) DO UPDATE SET copy = coalesce(copy, excluded.copy), perceptual = excluded.perceptual`;
 
 const SOURCES = `
-  SELECT source AS path, source_bytes AS bytes, source_mtime_ms AS mtimeMs FROM set_images WHERE hash = ? ORDER BY set_id`;
+  SELECT source AS path, source_bytes AS bytes, source_mtime_ms AS mtimeMs FROM (
+    SELECT set_id, source, source_bytes, source_mtime_ms FROM set_images WHERE hash = :hash
+    UNION ALL SELECT NULL, source, source_bytes, source_mtime_ms FROM image_sources WHERE hash = :hash
+  ) ORDER BY set_id NULLS LAST, source`;
+const KEEP_SOURCE = `
+  INSERT INTO image_sources (hash, source, source_bytes, source_mtime_ms) VALUES (:hash, :source, :bytes, :mtimeMs)
+  ON CONFLICT (hash, source) DO UPDATE SET source_mtime_ms = excluded.source_mtime_ms`;
 /** Those that were added just now may be on their way into a set. */
 const REMOVE_UNUSED = `
   DELETE FROM images WHERE added_at <= :before

@@ -62,7 +62,7 @@ export class Loras {
         madeAt: more.madeAt ?? null,
         now: this.#now(),
       };
-      const id = there ? this.#renew(there.id, content) : this.#insert(content, file, more, told.triggerWords);
+      const id = there ? this.#renew(there.id, content) : this.#insert(content, file, more, told.triggerWords, madeFrom);
       this.#database.run(TELL_ORIGIN, { id, notes: more.notes ?? '', madeFrom: madeFrom && JSON.stringify(madeFrom) });
       this.#database.run('DELETE FROM lora_experts WHERE lora_id = ?', [id]);
       told.experts.forEach((expert, position) => this.#database.run(ADD_EXPERT, { id, position, ...expert }));
@@ -189,13 +189,14 @@ export class Loras {
     );
   }
 
-  #insert(content: Content, file: string, more: NewLora, triggerWords: readonly string[]): number {
+  /** What is not said to be its preview is the first image that it was made of and that the library has. */
+  #insert(content: Content, file: string, more: NewLora, triggerWords: readonly string[], madeFrom: MadeFrom | null): number {
     const name = more.name ?? basename(file).replace(/\.safetensors$/i, '');
-    this.#checkPreview(more.preview ?? null);
-    return this.#database.run(INSERT, {
-      ...content,
-      ...{ name, key: sortKey(name), words: JSON.stringify(triggerWords), preview: more.preview ?? null },
-    }).id;
+    const first = madeFrom?.images.find(({ hash }) => this.#hasImage(hash));
+    const preview = more.preview ?? first?.hash ?? null;
+    this.#checkPreview(preview);
+    const words = JSON.stringify(triggerWords);
+    return this.#database.run(INSERT, { ...content, name, key: sortKey(name), words, preview }).id;
   }
 
   #renew(id: number, content: Content): number {

@@ -2,7 +2,9 @@ import { I2lError } from '../contract/errors.ts';
 import type { LibraryNote } from '../contract/job.ts';
 import type { LoraFacts, MadeFrom } from '../contract/loras.ts';
 import type { ImageSet } from '../contract/sets.ts';
+import type { TakenImage } from '../library/images.ts';
 import type { Library } from '../library/library.ts';
+import { mapLimited } from '../library/limited.ts';
 import { toldByFile } from '../library/lora-metadata.ts';
 import { readLora } from '../pipelines/inspect-lora.ts';
 
@@ -10,12 +12,12 @@ import { readLora } from '../pipelines/inspect-lora.ts';
 export interface WrittenLora {
   readonly file: string;
   readonly note?: LibraryNote | undefined;
-  /** Files; the first is its preview. */
+  /** Files that it was made of. */
   readonly images?: readonly string[] | undefined;
 }
 
 /**
- * Reads what is to be known of a LoRA that was written, and its preview. What it returns makes the row, all at
+ * Reads what is to be known of a LoRA that was written, and of its images. What it returns makes the row, all at
  * once, so that it can be a part of a larger write.
  * @throws I2lError LORA_KEYS, FILE_NOT_FOUND, FILE_UNREADABLE, DISK_FULL, FILE_WRITE_FAILED
  */
@@ -24,16 +26,18 @@ export type RecordLora = (lora: WrittenLora) => Promise<() => void>;
 export function loraRecorder(library: Library, now: () => number = Date.now): RecordLora {
   return async ({ file, note: { name, setId, parentId } = {}, images = [] }) => {
     const facts = await readLora(file);
-    const preview = await takePreview(library, images[0], now);
+    const taken = await takeImages(library, images, toldByFile(facts).madeFrom);
     return () => {
+      for (const image of taken) {
+        library.images.put(image, now());
+        library.images.keepSource(image);
+      }
       // The set and the LoRA that it comes from may have gone since the job was enqueued.
       const set = setId !== undefined && library.sets.has(setId) ? library.sets.get(setId) : undefined;
       const parent = parentId !== undefined && library.loras.has(parentId) ? parentId : undefined;
       const madeFrom = set && asItWas(set, facts);
-      const inherited = parent === undefined ? undefined : (library.loras.view(parent).preview ?? undefined);
-      library.loras.add(facts, {
-        ...{ name, setId: set?.id, parentId: parent, madeFrom, preview: preview ?? inherited, madeAt: now() },
-      });
+      const preview = parent === undefined ? undefined : (library.loras.view(parent).preview ?? undefined);
+      library.loras.add(facts, { name, setId: set?.id, parentId: parent, madeFrom, preview, madeAt: now() });
     };
   };
 }
@@ -45,13 +49,21 @@ function asItWas({ name, images }: ImageSet, facts: LoraFacts): MadeFrom {
   return { name, images: told.map((image) => ({ ...image, caption: captions.get(image.hash) ?? '' })) };
 }
 
-/** Undefined if the file has gone or changed since the LoRA was made of it: a LoRA without a preview is one, too. */
-async function takePreview(library: Library, file: string | undefined, now: () => number): Promise<string | undefined> {
-  if (file === undefined) return undefined;
+/** More would only wait for each other: decoding uses every core by itself. */
+const FILES_AT_ONCE = 4;
+
+/** Images of a LoRA that the library doesn't have, as those of a command; not those whose file is another by now. */
+async function takeImages(library: Library, files: readonly string[], madeFrom: MadeFrom | null): Promise<TakenImage[]> {
+  const unknown = new Set(madeFrom?.images.map(({ hash }) => hash).filter((hash) => !library.images.has(hash)));
+  if (unknown.size === 0) return [];
+  const taken = await mapLimited(files, FILES_AT_ONCE, (file) => takeImage(library, file));
+  return taken.flatMap((image) => (image && unknown.has(image.sha256) ? [image] : []));
+}
+
+/** Undefined if the file has gone or changed since the LoRA was made of it: a LoRA without pictures is one, too. */
+async function takeImage(library: Library, file: string): Promise<TakenImage | undefined> {
   try {
-    const image = await library.images.take(file, 'referenced');
-    library.database.write(() => library.images.put(image, now()));
-    return image.sha256;
+    return await library.images.take(file, 'referenced');
   } catch (error) {
     if (UNUSABLE.has(I2lError.from(error).code)) return undefined;
     throw error;

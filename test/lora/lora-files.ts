@@ -59,6 +59,7 @@ export function writeLora(
   modules: readonly TestModule[],
   keyOf: KeyOf = plain,
   extra: Record<string, number> = {},
+  metadata: Readonly<Record<string, string>> = {},
 ): string {
   const tensors = modules.flatMap((module) =>
     (['A', 'B'] as const).map((factor) => {
@@ -77,7 +78,7 @@ export function writeLora(
     shape: [],
     bytes: float32Bytes(Float32Array.of(value)),
   }));
-  writeSafetensors(path, [...tensors, ...scalars]);
+  writeSafetensors(path, [...tensors, ...scalars], metadata);
   return path;
 }
 

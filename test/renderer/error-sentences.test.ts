@@ -16,22 +16,13 @@ const LANGUAGES = [
 
 /** All that any sentence asks for. */
 const FIELDS = {
-  ...{
-    file: '/a/b.png',
-    system: 'EACCES',
-    needed: 5e9,
-    free: 2e9,
-    most: 2 ** 30,
-    tensor: 'block.0',
-    expected: '4 x 4',
-    got: '2 x 2',
-  },
+  ...{ file: '/a/b.png', system: 'EACCES', needed: 5e9, free: 2e9, tensor: 'block.0', expected: '4 x 4', got: '2 x 2' },
   ...{ why: 'it is cut off', models: ['dinov3-7b'], bytes: 13.4e9, model: 'dinov3-7b', licence: 'dinov3', title: 'DINOv3' },
   ...{ url: 'https://hub.example/x', repo: 'a/b', source: 'https://hub.example', path: 'model.safetensors', status: 500 },
   ...{ retryAfterMs: 30_000, keys: ['k'], module: 'attn.to_q', width: 8, height: 9, refused: ['/a/b.png: bad'], name: 'i2L' },
   ...{ network: 'DINOv3', stage: 'block 3', smallest: 2 ** 30, budget: 2 ** 28, option: '--memory', device: 'cuda' },
   ...{ signal: 'SIGKILL', kind: 'create', crashes: 3, stoppedAt: '/a/b', example: 'https://huggingface.co', template: '{x}' },
-  ...{ field: 'x', subfolder: '..' },
+  ...{ field: 'x', subfolder: '..', most: 2 ** 30 },
 };
 
 function saidOf(code: string, fields: Failure['fields'], [, words, format]: (typeof LANGUAGES)[number]): string {

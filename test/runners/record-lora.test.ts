@@ -1,4 +1,5 @@
-import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { runInEngine } from '../../main/engine-process.ts';
@@ -9,7 +10,7 @@ import { LibraryJobs } from '../../main/library/jobs.ts';
 import { createRunner } from '../../main/runners/create-job.ts';
 import { loraRecorder } from '../../main/runners/record-lora.ts';
 import { makeTinyModels } from '../cli/tiny-models.ts';
-import { makeImages } from '../library/make-images.ts';
+import { makeImage, makeImages } from '../library/make-images.ts';
 import { makeLora } from '../library/make-loras.ts';
 import { openLibrary } from '../library/open-library.ts';
 import { rejectionOf } from '../unit/errors.ts';
@@ -56,7 +57,7 @@ test('a LoRA of an image set: its name, its set with captions as it was, its exp
   });
   expect((await library.loras.get(loras[0]!.id)).madeFrom).toEqual({
     name: 'Foxes',
-    images: added.map((hash, i) => ({ hash, weight: 0.5, caption: i === 1 ? 'a fox in snow' : '' })),
+    images: added.map((hash, i) => ({ hash, weight: 0.5, caption: i === 1 ? 'a fox in snow' : '', isKnown: true })),
   });
 });
 
@@ -69,6 +70,33 @@ test('what has gone meanwhile is left out: the set, the parent, the preview', as
   expect(library.loras.list().total).toBe(0);
   write();
   expect(library.loras.list().loras).toMatchObject([{ name: 'a', setId: null, parentId: null, preview: null }]);
+});
+
+test('of images in no set all are known: their pictures are there, and come back from the files', async () => {
+  const folder = fresh();
+  const library = await openLibrary(join(folder, 'data'));
+  const images = await makeImages(join(folder, 'in'), 4);
+  const hashes = images.map((file) => createHash('sha256').update(readFileSync(file)).digest('hex'));
+  const metadata = { 'i2l.images': JSON.stringify(hashes.map((sha256) => ({ sha256, weight: 0.25 }))) };
+  const { file } = makeLora(join(folder, 'a.safetensors'), 1, 2, metadata);
+  await makeImage(images[2] ?? '', 99);
+  rmSync(images[3] ?? '');
+  (await loraRecorder(library)({ file, images }))();
+  const lora = await library.loras.get(library.loras.list().loras[0]?.id ?? 0);
+  expect(lora.preview).toBe(hashes[0]);
+  expect(lora.madeFrom?.images.map(({ hash, isKnown }) => [hash, isKnown])).toEqual([
+    [hashes[0], true],
+    [hashes[1], true],
+    [hashes[2], false],
+    [hashes[3], false],
+  ]);
+  rmSync(join(folder, 'data', 'cache'), { recursive: true });
+  for (const hash of hashes.slice(0, 2)) expect(existsSync(await library.images.thumbnail(hash))).toBe(true);
+  expect(await library.images.fileOf(hashes[1] ?? '')).toBe(images[1]);
+
+  // Brought in again from elsewhere, it is of images that the library knows.
+  const other = makeLora(join(folder, 'b.safetensors'), 2, 2, metadata);
+  expect((await library.loraFiles.bringIn(other, 'referenced')).preview).toBe(hashes[0]);
 });
 
 test('a version keeps the recipe of its parent; a file that is written again stays the same row', async () => {

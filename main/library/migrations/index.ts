@@ -2,6 +2,7 @@ import type { Migration } from '../migrate.ts';
 import { setsAndLoras } from './001-sets-and-loras.ts';
 import { jobs } from './002-jobs.ts';
 import { narrowLoras } from './003-narrow-loras.ts';
+import { imageSources } from './004-image-sources.ts';
 
 /** In order, with no gap. */
-export const MIGRATIONS: readonly Migration[] = [setsAndLoras, jobs, narrowLoras];
+export const MIGRATIONS: readonly Migration[] = [setsAndLoras, jobs, narrowLoras, imageSources];
