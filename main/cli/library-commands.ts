@@ -149,13 +149,14 @@ export async function emptyTrash({ report }: CommandContext): Promise<number> {
   return failed.length > 0 ? 1 : 0;
 }
 
-function loraLine({ id, name, target, rank, bytes, tags, rating, missing }: LoraView): string {
+function loraLine({ id, name, target, rank, bytes, tags, rating, missing, synthetic }: LoraView): string {
   const facts = [
     target,
     `rank ${rank.min === rank.max ? rank.max : `${rank.min} to ${rank.max}`}`,
     formatBytes(bytes),
     '*'.repeat(rating),
     missing ? 'its file is gone' : '',
+    synthetic ? 'demo' : '',
     ...tags.map((tag) => `#${tag}`),
   ].filter((fact) => fact !== '');
   return `${String(id).padStart(5)}  ${name} (${facts.join(', ')})`;
@@ -166,7 +167,9 @@ function loraWords(lora: LoraDetail): string[] {
   const made = madeAt === null ? '' : `, ${new Date(madeAt).toISOString().slice(0, 16).replace('T', ' ')}`;
   const lines = [
     `${file} (${state}${made})`,
-    experts.length === 0 ? '' : `experts ${experts.map(({ expert, strength }) => `${expert} x ${strength}`).join(', ')}`,
+    experts.length === 0
+      ? ''
+      : `experts ${experts.map(({ expert, role, strength }) => `${role ?? expert} x ${strength}`).join(', ')}`,
     madeFrom
       ? `made of ${counted(madeFrom.images.length, 'image')}${madeFrom.name === undefined ? '' : ` of ${madeFrom.name}`}`
       : '',

@@ -16,6 +16,11 @@ export const EXPERTS_OF: Readonly<Record<TargetId, readonly ExpertName[]>> = {
 export const EMBEDDINGS = ['siglip2', 'dinov3', 'qwen-low', 'qwen-high'] as const;
 export type EmbeddingName = (typeof EMBEDDINGS)[number];
 
+/** Which expert a model is by its id, e.g. 'qwen-image-i2l-style'; undefined for a model of one's own. */
+export function expertOfModel(id: string): ExpertName | undefined {
+  return EXPERTS.find((name) => id === name || id.endsWith(`-i2l-${name}`));
+}
+
 /** Embeddings that an expert needs. */
 export const EXPERT_READS: Readonly<Record<ExpertName, readonly EmbeddingName[]>> = {
   style: ['siglip2', 'dinov3'],

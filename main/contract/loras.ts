@@ -1,5 +1,6 @@
 import { eventIterator, oc } from '@orpc/contract';
 import { z } from 'zod';
+import { EXPERTS } from './experts.ts';
 import { FILE_STATES } from './file-state.ts';
 import {
   failedFileSchema,
@@ -22,7 +23,14 @@ const tagSchema = z.string().trim().min(1).max(100);
 const wordSchema = z.string().trim().min(1).max(200);
 const ratingSchema = z.int().min(0).max(5);
 
-export const loraExpertSchema = z.object({ expert: z.string(), fingerprint: z.string(), strength: z.number() });
+export const loraExpertSchema = z.object({
+  /** The model's id in the catalogue; of another model its network's name. */
+  expert: z.string(),
+  /** What it was taken for; null where neither the file nor the id says so. */
+  role: z.enum(EXPERTS).nullable(),
+  fingerprint: z.string(),
+  strength: z.number(),
+});
 export type LoraExpert = z.infer<typeof loraExpertSchema>;
 
 const madeFromImageSchema = z.object({ hash: hashSchema, weight: z.number(), caption: z.string() });
@@ -68,6 +76,8 @@ export const loraViewSchema = z.object({
   modules: z.int(),
   /** What the file says against itself; '' for nothing. */
   warning: z.string(),
+  /** Made by models of random weights, as the demo's: it has the right form and no meaning. */
+  synthetic: z.boolean(),
   experts: z.array(loraExpertSchema),
   setId: idSchema.nullable(),
   imageCount: z.int(),
@@ -126,6 +136,7 @@ export const loraQuerySchema = z.object({
   /** Words to find in names, tags, notes, captions and trigger words; the last may be a beginning. */
   text: z.string().max(1000).default(''),
   target: z.string().max(64).optional(),
+  /** An expert, or a model's id. */
   expert: z.string().max(200).optional(),
   /** At least one of them. */
   tagsAny: z.array(tagSchema).max(100).default([]),
@@ -137,6 +148,7 @@ export const loraQuerySchema = z.object({
   favourite: z.boolean().optional(),
   ratingFrom: ratingSchema.optional(),
   missing: z.boolean().optional(),
+  synthetic: z.boolean().optional(),
   setId: idSchema.optional(),
   trashed: z.boolean().default(false),
   /** By relevance only where there is a text; by date where not. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { expertOfModel, EXPERTS } from '../contract/experts.ts';
 import { hashSchema } from '../contract/library-values.ts';
 import type { LoraExpert, LoraFacts, MadeFrom } from '../contract/loras.ts';
 
@@ -8,10 +9,13 @@ export interface ToldByFile {
   readonly madeFrom: MadeFrom | null;
   readonly recipe: string | undefined;
   readonly warning: string;
+  readonly synthetic: boolean;
   readonly triggerWords: readonly string[];
 }
 
-const expertsSchema = z.array(z.object({ id: z.string(), fingerprint: z.string(), strength: z.number() })).max(100);
+const expertsSchema = z
+  .array(z.object({ id: z.string(), expert: z.string().optional(), fingerprint: z.string(), strength: z.number() }))
+  .max(100);
 const imagesSchema = z.array(z.object({ sha256: hashSchema, weight: z.number() })).max(100_000);
 const MOST_TEXT = 2000;
 
@@ -20,10 +24,13 @@ export function toldByFile({ metadata }: LoraFacts): ToldByFile {
   const images = parsed(imagesSchema, metadata['i2l.images']);
   const words = (metadata['modelspec.trigger_phrase'] ?? '').slice(0, MOST_TEXT).split(',');
   return {
-    experts: experts.map(({ id, ...expert }) => ({ expert: id, ...expert })),
+    experts: experts.map(({ id, expert, fingerprint, strength }) => {
+      return { expert: id, role: EXPERTS.find((name) => name === expert) ?? expertOfModel(id) ?? null, fingerprint, strength };
+    }),
     madeFrom: images ? { images: images.map(({ sha256, weight }) => ({ hash: sha256, weight, caption: '' })) } : null,
     recipe: hashSchema.safeParse(metadata['i2l.recipe']).data,
     warning: (metadata['i2l.warning'] ?? '').slice(0, MOST_TEXT),
+    synthetic: metadata['i2l.synthetic'] === 'true',
     triggerWords: words.map((word) => word.trim()).filter((word) => word !== ''),
   };
 }

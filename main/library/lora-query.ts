@@ -56,14 +56,14 @@ function conditionsOf(query: LoraQuery): Condition[] {
     ...compare('favourite = :favourite', 'favourite', numberOf(query.favourite)),
     ...compare('rating >= :ratingFrom', 'ratingFrom', query.ratingFrom),
     ...compare('missing = :missing', 'missing', numberOf(query.missing)),
+    ...compare('synthetic = :synthetic', 'synthetic', numberOf(query.synthetic)),
     ...compare('set_id = :setId', 'setId', query.setId),
     ...(tagsAny.length === 0 ? [] : [{ sql: `id IN (${TAGGED} (SELECT value FROM json_each(:tagsAny)))`, bindings: { tagsAny: JSON.stringify(tagsAny.map(fold)) } }]), // prettier-ignore
     ...[...new Set(tagsAll.map(fold))].map((tag, i) => ({ sql: `id IN (${TAGGED} (:tag${i}))`, bindings: { [`tag${i}`]: tag } })),
   ];
 }
 
-/** By its name, or the id of a model that ends in it: 'style' finds 'qwen-image-i2l-style'. */
-const OF_EXPERT = `id IN (SELECT lora_id FROM lora_experts WHERE expert = :expert OR substr(expert, -length(:expert) - 1) = '-' || :expert)`;
+const OF_EXPERT = 'id IN (SELECT lora_id FROM lora_experts WHERE role = :expert OR expert = :expert)';
 
 const TAGGED = 'SELECT lora_id FROM lora_tags WHERE folded IN';
 

@@ -18,6 +18,7 @@ export interface LoraRow {
   readonly keyForm: string;
   readonly modules: number;
   readonly warning: string;
+  readonly synthetic: number;
   readonly setId: number | null;
   readonly imageCount: number;
   readonly spectrum: string | null;
@@ -45,14 +46,14 @@ export interface LoraRow {
 
 export const LORA_COLUMNS = `
   id, name, path, bytes, mtime_ms AS mtimeMs, sha256, tensor_hash AS tensorHash, target, rank_min AS rankMin,
-  rank_max AS rankMax, dtype, key_form AS keyForm, modules, warning, set_id AS setId,
+  rank_max AS rankMax, dtype, key_form AS keyForm, modules, warning, synthetic, set_id AS setId,
   image_count AS imageCount, spectrum, rating, favourite, trigger_words AS triggerWords,
   default_strength AS defaultStrength, recipe, parent_id AS parentId, preview, made_at AS madeAt, added_at AS addedAt,
   updated_at AS updatedAt, missing, trashed_at AS trashedAt, trashed_from AS trashedFrom, moving_to AS movingTo,
   moving_pid AS movingPid,
   (SELECT notes FROM lora_texts WHERE lora_id = loras.id) AS notes,
   (SELECT json_group_array(tag) FROM (SELECT tag FROM lora_tags WHERE lora_id = loras.id ORDER BY folded)) AS tags,
-  (SELECT json_group_array(json_object('expert', expert, 'fingerprint', fingerprint, 'strength', strength)) FROM
+  (SELECT json_group_array(json_object('expert', expert, 'role', role, 'fingerprint', fingerprint, 'strength', strength)) FROM
     (SELECT * FROM lora_experts WHERE lora_id = loras.id ORDER BY position)) AS experts`;
 
 export function viewOf(folder: string, row: LoraRow): LoraView {
@@ -67,6 +68,7 @@ export function viewOf(folder: string, row: LoraRow): LoraView {
     rank: { min: row.rankMin, max: row.rankMax },
     favourite: row.favourite === 1,
     missing: row.missing === 1,
+    synthetic: row.synthetic === 1,
     triggerWords: JSON.parse(row.triggerWords) as string[],
     tags: JSON.parse(row.tags) as string[],
     experts: JSON.parse(row.experts) as LoraExpert[],

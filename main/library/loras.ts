@@ -55,7 +55,13 @@ export class Loras {
       const content = {
         ...{ path, bytes: facts.bytes, mtimeMs, sha256: facts.sha256, tensorHash: facts.tensorHash, target: facts.target },
         ...{ rankMin: facts.rank.min, rankMax: facts.rank.max, dtype: facts.dtypes.join(' + '), keyForm: facts.keyForm },
-        ...{ modules: facts.modules, warning: told.warning, setId: more.setId ?? null, parentId: parent?.id ?? null },
+        ...{
+          modules: facts.modules,
+          warning: told.warning,
+          synthetic: Number(told.synthetic),
+          setId: more.setId ?? null,
+          parentId: parent?.id ?? null,
+        },
         imageCount: madeFrom?.images.length ?? 0,
         spectrum: more.spectrum === undefined ? null : toStored(this.#database.folder, resolve(more.spectrum)),
         recipe: parent?.recipe ?? told.recipe ?? facts.tensorHash,
@@ -246,14 +252,15 @@ function modifiedAt(file: string): number {
 
 const INSERT = `
   INSERT INTO loras (name, sort_name, path, bytes, mtime_ms, sha256, tensor_hash, target, rank_min, rank_max, dtype, key_form,
-    modules, warning, set_id, image_count, spectrum, rating, favourite, trigger_words, default_strength,
+    modules, warning, synthetic, set_id, image_count, spectrum, rating, favourite, trigger_words, default_strength,
     recipe, parent_id, preview, made_at, added_at, updated_at, missing)
   VALUES (:name, :key, :path, :bytes, :mtimeMs, :sha256, :tensorHash, :target, :rankMin, :rankMax, :dtype, :keyForm,
-    :modules, :warning, :setId, :imageCount, :spectrum, 0, 0, :words, 1,
+    :modules, :warning, :synthetic, :setId, :imageCount, :spectrum, 0, 0, :words, 1,
     :recipe, :parentId, :preview, :madeAt, :now, :now, 0)`;
 const RENEW = `
   UPDATE loras SET bytes = :bytes, mtime_ms = :mtimeMs, sha256 = :sha256, tensor_hash = :tensorHash, target = :target,
     rank_min = :rankMin, rank_max = :rankMax, dtype = :dtype, key_form = :keyForm, modules = :modules, warning = :warning,
+    synthetic = :synthetic,
     set_id = coalesce(:setId, set_id), image_count = :imageCount, spectrum = :spectrum,
     recipe = :recipe, parent_id = :parentId, made_at = coalesce(:madeAt, made_at), updated_at = :now, missing = 0
   WHERE id = :id AND path = :path`;
@@ -265,8 +272,8 @@ const TELL_ORIGIN = `
   INSERT INTO lora_texts (lora_id, notes, made_from) VALUES (:id, :notes, :madeFrom)
   ON CONFLICT (lora_id) DO UPDATE SET made_from = excluded.made_from`;
 const ADD_EXPERT = `
-  INSERT INTO lora_experts (lora_id, position, expert, fingerprint, strength)
-  VALUES (:id, :position, :expert, :fingerprint, :strength)`;
+  INSERT INTO lora_experts (lora_id, position, expert, role, fingerprint, strength)
+  VALUES (:id, :position, :expert, :role, :fingerprint, :strength)`;
 const ADD_TAG = 'INSERT INTO lora_tags (lora_id, folded, tag) VALUES (:id, :folded, :tag) ON CONFLICT DO NOTHING';
 const INDEX = `
   INSERT OR REPLACE INTO loras_search (rowid, name, tags, notes, captions, trigger_words)

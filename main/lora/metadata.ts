@@ -1,3 +1,4 @@
+import type { ExpertName } from '../contract/experts.ts';
 import type { Target } from './targets.ts';
 
 /**
@@ -17,25 +18,43 @@ export interface Provenance {
   readonly images: readonly { readonly sha256: string; readonly weight: number }[];
   /** bits: of weights that were not used as they lie in the encoder's file. */
   readonly encoders: readonly { readonly id: string; readonly fingerprint: string; readonly bits?: 8 | undefined }[];
-  readonly experts: readonly { readonly id: string; readonly fingerprint: string; readonly strength: number }[];
+  readonly experts: readonly {
+    readonly id: string;
+    /** What the model was taken for, where that is known. */
+    readonly expert?: ExpertName | undefined;
+    readonly fingerprint: string;
+    readonly strength: number;
+  }[];
   readonly preprocessing: number;
   /** What the values depend on, as one hash; see pipelines/recipe.ts. */
   readonly recipe?: string;
-  /** Said of the demo's models, so that nobody takes their LoRA for a real one. */
-  readonly warning?: string;
+  /** Of models with random weights, as the demo's: said, so that nobody takes the LoRA for a real one. */
+  readonly synthetic: boolean;
+}
+
+/** What a LoRA of models with random weights says of itself: to programs, and to people. */
+const SYNTHETIC: Metadata = {
+  'i2l.synthetic': 'true',
+  'i2l.warning': 'Made with random weights for a rehearsal: it has the right form and no meaning.',
+};
+
+/** What is to be said of a LoRA that any of these went into. */
+export function warningOf(parts: readonly Metadata[]): Metadata {
+  return parts.some((metadata) => metadata['i2l.synthetic'] === 'true') ? SYNTHETIC : {};
 }
 
 export function loraMetadata(provenance: Provenance): Metadata {
   const { target, rank, images, experts, encoders, version } = provenance;
   const names = experts.map(({ id }) => id).join(' + ');
   const count = `${images.length} image${images.length === 1 ? '' : 's'}`;
+  const warning = provenance.synthetic ? SYNTHETIC : {};
   const description = `Made by an image-to-LoRA model (${names}) from ${count}, without training.`;
   return {
     'modelspec.sai_model_spec': '1.0.1',
     'modelspec.architecture': target.architecture,
     'modelspec.implementation': 'https://github.com/modelscope/DiffSynth-Studio',
     'modelspec.title': `${target.title} LoRA from ${count}`,
-    'modelspec.description': provenance.warning === undefined ? description : `${description} ${provenance.warning}`,
+    'modelspec.description': [description, warning['i2l.warning'] ?? ''].join(' ').trim(),
     'modelspec.hash_sha256': `0x${HASH_PLACEHOLDER}`,
     sshs_model_hash: HASH_PLACEHOLDER,
     'modelspec.tags': 'image-to-lora',
@@ -50,7 +69,7 @@ export function loraMetadata(provenance: Provenance): Metadata {
     'i2l.experts': JSON.stringify(experts),
     'i2l.preprocessing': String(provenance.preprocessing),
     ...(provenance.recipe === undefined ? {} : { 'i2l.recipe': provenance.recipe }),
-    ...(provenance.warning === undefined ? {} : { 'i2l.warning': provenance.warning }),
+    ...warning,
   };
 }
 

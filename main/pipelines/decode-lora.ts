@@ -151,5 +151,3 @@ export function rankedModules({ modules, experts, statics }: OpenDecoder, images
     rank: fixed.reduce((sum, own) => sum + (own.get(module.path) ?? 0), ranks),
   }));
 }
-
-export const SYNTHETIC_WARNING = 'Made with random weights for a rehearsal: it has the right form and no meaning.';

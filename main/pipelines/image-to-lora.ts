@@ -1,6 +1,6 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { embeddingsFor } from '../contract/experts.ts';
+import { embeddingsFor, expertOfModel, EXPERTS } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { CreateJob, DecodeJob, EncodeJob, JobResult } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
@@ -14,7 +14,7 @@ import {
   type PreparedNetwork,
   type Work,
 } from './context.ts';
-import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, SYNTHETIC_WARNING, type DecodeSet } from './decode-lora.ts';
+import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, type DecodeSet } from './decode-lora.ts';
 import { copiesToMake, makeCopies, openCopies, workOfCopy, type EightBitCopies } from './eight-bit-copies.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
@@ -217,16 +217,17 @@ function provenanceOf(
   images: Recipe['images'],
 ): DecodeSet['provenance'] {
   const parts = [...experts, ...statics];
-  const synthetic = [...parts, ...encoders].some((model) => model.synthetic);
   // Embeddings that were made elsewhere don't say by which encoders, or of which images: they have no recipe.
   const isKnown = encoders.length > 0 && images.every(({ sha256 }) => sha256 !== '');
   return {
     version: VERSION,
     images,
     encoders: encoders.map(({ id, fingerprint, bits }) => ({ id, fingerprint, ...(bits && { bits }) })),
-    experts: parts.map(({ id, fingerprint, strength }) => ({ id, fingerprint, strength })),
+    experts: parts.map(({ id, name, fingerprint, strength }) => {
+      return { id, expert: EXPERTS.find((expert) => expert === name) ?? expertOfModel(id), fingerprint, strength };
+    }),
     preprocessing: PREPROCESSING_VERSION,
-    ...(synthetic ? { warning: SYNTHETIC_WARNING } : {}),
+    synthetic: [...parts, ...encoders].some((model) => model.synthetic),
     ...(isKnown ? { recipe: recipeId({ target: target.id, images, encoders, experts: parts }) } : {}),
   };
 }

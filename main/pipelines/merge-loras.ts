@@ -1,6 +1,6 @@
 import { I2lError } from '../contract/errors.ts';
 import type { JobResult, MergeJob } from '../contract/job.ts';
-import { renewedMetadata, type Metadata } from '../lora/metadata.ts';
+import { renewedMetadata, warningOf, type Metadata } from '../lora/metadata.ts';
 import { openLora, type Lora } from '../lora/read-lora.ts';
 import { STORED_DTYPE, type RankedModule } from '../lora/write-lora.ts';
 import type { Part } from '../networks/lora-factors.ts';
@@ -18,6 +18,7 @@ export async function mergeLoras(context: PipelineContext, job: MergeJob): Promi
   const modules = [...parts].map(([path, own]) => ranked(path, own));
   const metadata = {
     ...renewedMetadata(originOf(loras), Math.max(...modules.map(({ rank }) => rank))),
+    ...warningOf(loras.filter((_, i) => job.inputs[i]?.strength !== 0).map(({ file }) => file.metadata)),
     'modelspec.merged_from': loras.map(({ file }) => file.metadata['modelspec.title'] ?? 'LoRA').join(', '),
     'i2l.merge': JSON.stringify(
       loras.map(({ file }, i) => ({ hash: file.metadata['sshs_model_hash'] ?? '', strength: job.inputs[i]?.strength })),

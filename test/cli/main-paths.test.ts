@@ -98,10 +98,13 @@ describe('create', () => {
       sshs_model_hash: hash,
       ss_base_model_version: 'Qwen',
       ss_network_dim: '4',
+      'i2l.synthetic': 'true',
       'i2l.warning': expect.stringContaining('random weights') as string,
     });
     const sha256 = createHash('sha256').update(readFileSync(image())).digest('hex');
     expect(JSON.parse(metadata['i2l.images'] ?? '')).toEqual([{ sha256, weight: 1 }]);
+    // Its model is of other sizes than the published one; what it was taken for is said all the same.
+    expect(JSON.parse(metadata['i2l.experts'] ?? '')).toMatchObject([{ id: 'i2l', expert: 'style', strength: 1 }]);
     expect(dataOffset).toBeLessThan(1e6);
   });
 

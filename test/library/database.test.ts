@@ -140,6 +140,18 @@ const OLD_LORA = `
     updated_at, missing)
   VALUES ('fox', 'fox', 'loras/fox', 1, 1, '', '', '', 1, 1, '', '', 1, '', '{}', 1, 3, 0, 'mine', '[]', 1, '', 1, 1, 0)`;
 
+/** As versions up to 4 kept it; number 50 says that it is of random weights. */
+const OLD_EXPERTS = [
+  ...[50, 51].map(
+    (id) => `
+  INSERT INTO loras (id, name, sort_name, path, bytes, mtime_ms, sha256, tensor_hash, target, rank_min, rank_max, dtype, key_form,
+    modules, warning, image_count, rating, favourite, trigger_words, default_strength, recipe, added_at, updated_at, missing)
+  VALUES (${id}, '', '', 'loras/${id}', 1, 1, '', '', '', 1, 1, '', '', 1, '${id === 50 ? 'random' : ''}', 1, 3, 0, '[]', 1, '', 1, 1, 0)`,
+  ),
+  `INSERT INTO lora_experts (lora_id, position, expert, fingerprint, strength) VALUES
+    (50, 0, 'z-image-i2l-style', '', 1), (50, 1, 'qwen-image-i2l-bias', '', 1), (50, 2, 'i2l', '', 1)`,
+];
+
 const extra: Migration = {
   version: MIGRATIONS.length + 1,
   up: (database) => database.exec('CREATE TABLE extra (a INTEGER) STRICT; INSERT INTO extra SELECT count(*) FROM sets'),
@@ -156,10 +168,22 @@ describe('migrations', () => {
       const old = await open(folder, { migrations: MIGRATIONS.slice(0, version) });
       addSet(old, `from ${version}`);
       if (version < 3) old.run(OLD_LORA);
+      if (version < 5) for (const sql of OLD_EXPERTS) old.run(sql);
       await old.close();
       const now = await open(folder);
       if (version < 3) expect(now.all('SELECT * FROM lora_texts')).toEqual([{ lora_id: 1, notes: 'mine', made_from: '{}' }]);
       if (version < 3) expect(now.all('SELECT name, rating FROM loras')).toEqual([{ name: 'fox', rating: 3 }]);
+      if (version < 5) {
+        expect(now.all('SELECT expert, role FROM lora_experts ORDER BY position')).toEqual([
+          { expert: 'z-image-i2l-style', role: 'style' },
+          { expert: 'qwen-image-i2l-bias', role: 'bias' },
+          { expert: 'i2l', role: null },
+        ]);
+        expect(now.all('SELECT id, synthetic FROM loras WHERE id > 1 ORDER BY id')).toEqual([
+          { id: 50, synthetic: 1 },
+          { id: 51, synthetic: 0 },
+        ]);
+      }
       expect(now.version).toBe(MIGRATIONS.length);
       expect(setNames(now)).toEqual([`from ${version}`]);
       expect(now.raw((sqlite) => sqlite.pragma('integrity_check', { simple: true }))).toBe('ok');

@@ -23,7 +23,8 @@ const told = {
   'i2l.experts': JSON.stringify([{ id: 'style', fingerprint: 'f'.repeat(32), strength: 0.8 }]),
   'i2l.images': JSON.stringify([{ sha256: 'a'.repeat(64), weight: 0.5 }]),
   'i2l.recipe': 'b'.repeat(64),
-  'i2l.warning': 'synthetic',
+  'i2l.warning': 'random weights',
+  'i2l.synthetic': 'true',
   'modelspec.trigger_phrase': 'fox, red  fox ,',
 };
 
@@ -34,8 +35,20 @@ describe('a LoRA', () => {
     const lora = library.loras.add({ ...facts, metadata: { ...facts.metadata, ...told } });
     expect(lora).toMatchObject({
       ...{ id: 1, name: 'fox', file: facts.file, bytes: facts.bytes, sha256: facts.sha256, tensorHash: facts.tensorHash },
-      ...{ target: 'qwen-image', rank: { min: 2, max: 2 }, dtype: 'F32', modules: 1, warning: 'synthetic', imageCount: 1 },
-      ...{ experts: [{ expert: 'style', strength: 0.8 }], recipe: 'b'.repeat(64), triggerWords: ['fox', 'red  fox'] },
+      ...{
+        target: 'qwen-image',
+        rank: { min: 2, max: 2 },
+        dtype: 'F32',
+        modules: 1,
+        warning: 'random weights',
+        synthetic: true,
+        imageCount: 1,
+      },
+      ...{
+        experts: [{ expert: 'style', role: 'style', strength: 0.8 }],
+        recipe: 'b'.repeat(64),
+        triggerWords: ['fox', 'red  fox'],
+      },
       ...{ autoV2: facts.sha256.slice(0, 10).toUpperCase(), autoV3: facts.tensorHash.slice(0, 12).toUpperCase(), missing: false },
     });
     expect((await library.loras.get(lora.id)).madeFrom).toEqual({
@@ -52,6 +65,7 @@ describe('a LoRA', () => {
       tags: ['Fox', 'Red'],
       experts: [],
       warning: '',
+      synthetic: false,
     });
     expect(again.tensorHash).not.toBe(facts.tensorHash);
     expect(library.loras.list().total).toBe(1);
@@ -60,9 +74,15 @@ describe('a LoRA', () => {
   test('hostile metadata is as good as none', async () => {
     const { library, folder } = await fresh();
     const facts = makeLora(join(folder, 'x.safetensors'), 1);
-    const metadata = { 'i2l.experts': '[{"id":1}]', 'i2l.images': '{', 'i2l.recipe': '../x', 'i2l.warning': 'w'.repeat(1e6) };
+    const metadata = {
+      'i2l.experts': '[{"id":1}]',
+      'i2l.images': '{',
+      'i2l.synthetic': '{}',
+      'i2l.recipe': '../x',
+      'i2l.warning': 'w'.repeat(1e6),
+    };
     const lora = library.loras.add({ ...facts, metadata });
-    expect(lora).toMatchObject({ experts: [], imageCount: 0, recipe: facts.tensorHash });
+    expect(lora).toMatchObject({ experts: [], imageCount: 0, synthetic: false, recipe: facts.tensorHash });
     expect(lora.warning.length).toBe(2000);
   });
 
@@ -107,6 +127,26 @@ describe('a LoRA', () => {
     expect(await library.loraExports.of(first.id)).toMatchObject([{ kind: 'comfyui', path: exported, state: 'present' }]);
     rmSync(exported);
     expect(await library.loraExports.of(first.id)).toMatchObject([{ state: 'missing' }]);
+  });
+
+  test('is found by what its models were taken for, and by their ids; those of random weights are left out', async () => {
+    const { library, folder } = await fresh();
+    const of = (name: string, experts: readonly object[], synthetic = 'false'): number => {
+      const told = experts.map((expert) => ({ fingerprint: '', strength: 1, ...expert }));
+      const facts = makeLora(join(folder, `${name}.safetensors`), name.length);
+      return library.loras.add({ ...facts, metadata: { 'i2l.experts': JSON.stringify(told), 'i2l.synthetic': synthetic } }).id;
+    };
+    const published = of('published', [{ id: 'qwen-image-i2l-coarse', expert: 'coarse' }]);
+    const own = of('own', [{ id: 'i2l', expert: 'style' }, { id: 'i2l', expert: 'coarse' }], 'true'); // prettier-ignore
+    const untold = of('untold', [{ id: 'i2l', expert: 'constructor' }, { id: 'z-image-i2l-style' }]);
+    const found = (query: LoraQuery): number[] => library.loras.list({ ...query, order: 'ascending' }).loras.map(({ id }) => id);
+    expect(found({ expert: 'coarse' })).toEqual([published, own]);
+    expect(found({ expert: 'style' })).toEqual([own, untold]);
+    expect(found({ expert: 'i2l' })).toEqual([own, untold]);
+    expect(found({ expert: 'qwen-image-i2l-coarse' })).toEqual([published]);
+    expect(found({ synthetic: true })).toEqual([own]);
+    expect(found({ synthetic: false })).toEqual([published, untold]);
+    expect(library.loras.view(untold).experts.map(({ role }) => role)).toEqual([null, 'style']);
   });
 
   test('many are tagged and rated at once', async () => {

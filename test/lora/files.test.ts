@@ -141,6 +141,19 @@ describe('merge', () => {
     for (const [path, values] of wanted) merged.get(path)!.values.forEach((value, i) => expect(value).toBeCloseTo(values[i]!, 5));
   });
 
+  test('what one of random weights went into says so, unless it went in with no strength', async () => {
+    const real = { file: writeLora(newFile(), modules('m')), strength: 1 };
+    const demo = { file: writeLora(newFile(), modules('m'), undefined, {}, { 'i2l.synthetic': 'true' }), strength: 0.5 };
+    const said = async (inputs: (typeof real)[]): Promise<(string | undefined)[]> => {
+      const output = newFile();
+      await run({ kind: 'merge', inputs, output, dtype: 'f32', keyForm: 'plain' });
+      const { metadata } = openLora(output).file;
+      return [metadata['i2l.synthetic'], metadata['i2l.warning']];
+    };
+    expect(await said([real, demo])).toEqual(['true', expect.stringContaining('random weights')]);
+    expect(await said([real, { ...demo, strength: 0 }])).toEqual([undefined, undefined]);
+  });
+
   test('LoRAs of different models are refused', async () => {
     const inputs = [
       writeLora(newFile(), modules('m')),

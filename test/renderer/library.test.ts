@@ -39,13 +39,15 @@ describe('filters', () => {
   test('of any kind are a question that the contract understands', () => {
     const filters: Filters = {
       ...{ text: '狐 fox', target: 'qwen-image', expert: 'style', tags: ['snow'], allTags: true, rankFrom: 4, rankTo: 16 },
-      ...{ favourite: true, ratingFrom: 3, missing: true, trashed: true },
+      ...{ favourite: true, ratingFrom: 3, missing: true, demo: 'only', trashed: true },
     };
     for (const one of [filters, NO_FILTERS, { ...filters, allTags: false }]) {
       expect(loraQuerySchema.safeParse(queryOf(one, 'relevance', 'ascending')).success).toBe(true);
     }
     expect(queryOf(filters, 'name', 'ascending')).toMatchObject({ tagsAll: ['snow'], rankTo: 16, ratingFrom: 3 });
-    expect(countFilters(filters)).toBe(10);
+    expect(countFilters(filters)).toBe(11);
+    expect(queryOf(filters, 'name', 'ascending').synthetic).toBe(true);
+    expect(queryOf({ ...filters, demo: 'without' }, 'name', 'ascending').synthetic).toBe(false);
   });
 
   test('that are off leave nothing out', () => {

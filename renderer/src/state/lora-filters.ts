@@ -16,16 +16,18 @@ export interface Filters {
   favourite: boolean;
   ratingFrom: number;
   missing: boolean;
+  /** LoRAs of random weights, as the demo's: left out, or looked for alone. */
+  demo: '' | 'without' | 'only';
   trashed: boolean;
 }
 
 export const NO_FILTERS: Filters = {
   ...{ text: '', target: '', expert: '', tags: [], allTags: false, rankFrom: null, rankTo: null },
-  ...{ favourite: false, ratingFrom: 0, missing: false, trashed: false },
+  ...{ favourite: false, ratingFrom: 0, missing: false, demo: '', trashed: false },
 };
 
 export function queryOf(filters: Filters, sort: LoraSort, order: 'ascending' | 'descending'): LoraQuery {
-  const { text, target, expert, tags, allTags, rankFrom, rankTo, favourite, ratingFrom, missing, trashed } = filters;
+  const { text, target, expert, tags, allTags, rankFrom, rankTo, favourite, ratingFrom, missing, demo, trashed } = filters;
   return {
     text,
     ...(target && { target }),
@@ -36,13 +38,14 @@ export function queryOf(filters: Filters, sort: LoraSort, order: 'ascending' | '
     ...(favourite && { favourite }),
     ...(ratingFrom > 0 && { ratingFrom }),
     ...(missing && { missing }),
+    ...(demo && { synthetic: demo === 'only' }),
     ...{ trashed, sort, order },
   };
 }
 
 /** How many of the filters leave something out. */
 export function countFilters(filters: Filters): number {
-  const { text, target, expert, tags, rankFrom, rankTo, favourite, ratingFrom, missing, trashed } = filters;
+  const { text, target, expert, tags, rankFrom, rankTo, favourite, ratingFrom, missing, demo, trashed } = filters;
   const set = [text !== '', target !== '', expert !== '', tags.length > 0, rankFrom !== null, rankTo !== null];
-  return [...set, favourite, ratingFrom > 0, missing, trashed].filter(Boolean).length;
+  return [...set, favourite, ratingFrom > 0, missing, demo !== '', trashed].filter(Boolean).length;
 }

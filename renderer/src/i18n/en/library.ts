@@ -30,6 +30,11 @@ export const library = {
   ratingOf: (stars: number): string => `${stars} of 5 stars`,
   favourites: 'Favourites only',
   missing: 'File missing',
+  demo: 'Demo',
+  demoHint: 'Made with random weights: it has the right form and no meaning.',
+  demoFilter: 'Demo LoRAs',
+  demoWithout: 'Leave out',
+  demoOnly: 'Alone',
   trash: 'Trash',
   emptyTitle: 'No LoRAs yet',
   emptyText:
