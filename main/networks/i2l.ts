@@ -6,7 +6,7 @@
  * holds; i2l-stages.ts computes.
  */
 import { z } from 'zod';
-import { TARGETS } from '../contract/experts.ts';
+import { TARGETS, type ExpertName } from '../contract/experts.ts';
 import type { TensorRange } from '../contract/tensor.ts';
 import { qwenImage, targetBlocks, zImage, type Target, type TargetBlock, type TargetModule } from '../lora/targets.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
@@ -32,10 +32,14 @@ export type I2lConfig = z.infer<typeof i2lConfig>;
 
 const qwen = { target: 'qwen-image', hidden: 3072, blocks: 60, width: 5632, rank: 4 } as const;
 
+/** Tokens of Qwen2.5-VL: those of a picture at low or at high resolution, and seven words after it. */
+const LOW_TOKENS = 64 + 7;
+const HIGH_TOKENS = 37 * 37 + 7;
+
 const published: Readonly<Record<string, I2lConfig>> = {
   'qwen-image-i2l-style': { ...qwen, compress: 64 },
-  'qwen-image-i2l-coarse': { ...qwen, compress: 128, residual: { tokens: 64 + 7, width: 3584, reduced: 1024 } },
-  'qwen-image-i2l-fine': { ...qwen, compress: 128, residual: { tokens: 37 * 37 + 7, width: 3584, reduced: 64 } },
+  'qwen-image-i2l-coarse': { ...qwen, compress: 128, residual: { tokens: LOW_TOKENS, width: 3584, reduced: 1024 } },
+  'qwen-image-i2l-fine': { ...qwen, compress: 128, residual: { tokens: HIGH_TOKENS, width: 3584, reduced: 64 } },
   'z-image-i2l-style': {
     target: 'z-image', hidden: 3840, blocks: 30, feedForward: 10240, refiners: 2, width: 5632, compress: 128, rank: 4,
   }, // prettier-ignore
@@ -43,6 +47,12 @@ const published: Readonly<Record<string, I2lConfig>> = {
 
 /** Ours: no such file is published, since the published sizes are all known. The rank is in no tensor's shape. */
 const json = z.object({ rank: z.int().positive().optional() });
+
+/** What an expert of any sizes is taken for: told by what it reads beside the image's vectors. */
+export function expertKind({ residual }: I2lConfig): ExpertName {
+  if (!residual) return 'style';
+  return residual.tokens === LOW_TOKENS ? 'coarse' : 'fine';
+}
 
 /** The target with this expert's sizes. */
 export function expertTarget(config: I2lConfig): Target {

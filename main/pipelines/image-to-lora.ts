@@ -1,6 +1,6 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { embeddingsFor, expertOfModel, EXPERTS } from '../contract/experts.ts';
+import { embeddingsFor } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { CreateJob, DecodeJob, EncodeJob, JobResult } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
@@ -223,9 +223,7 @@ function provenanceOf(
     version: VERSION,
     images,
     encoders: encoders.map(({ id, fingerprint, bits }) => ({ id, fingerprint, ...(bits && { bits }) })),
-    experts: parts.map(({ id, name, fingerprint, strength }) => {
-      return { id, expert: EXPERTS.find((expert) => expert === name) ?? expertOfModel(id), fingerprint, strength };
-    }),
+    experts: parts.map(({ id, expert, fingerprint, strength }) => ({ id, expert, fingerprint, strength })),
     preprocessing: PREPROCESSING_VERSION,
     synthetic: [...parts, ...encoders].some((model) => model.synthetic),
     ...(isKnown ? { recipe: recipeId({ target: target.id, images, encoders, experts: parts }) } : {}),

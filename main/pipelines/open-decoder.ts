@@ -1,8 +1,8 @@
-import { EXPERTS, type TargetId } from '../contract/experts.ts';
+import { expertOfModel, EXPERTS, type ExpertName, type TargetId } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { ExpertChoice } from '../contract/job.ts';
 import type { ModelsChoice } from '../contract/models.ts';
-import { expertTarget, i2l, readExpert, type BlockWeights, type I2lConfig } from '../networks/i2l.ts';
+import { expertKind, expertTarget, i2l, readExpert, type BlockWeights, type I2lConfig } from '../networks/i2l.ts';
 import { i2lStages, type I2lParts } from '../networks/i2l-stages.ts';
 import { recognise } from '../networks/network.ts';
 import { CheckpointScope } from '../networks/scope.ts';
@@ -19,6 +19,8 @@ import { identityOf, type ModelIdentity } from './model-identity.ts';
 interface Part extends ModelIdentity {
   /** Of its own among the parts: 'style', 'bias' … */
   readonly name: string;
+  /** What it is taken for, whatever its sizes; undefined for another static LoRA than Bias. */
+  readonly expert: ExpertName | undefined;
   readonly strength: number;
 }
 export interface OpenExpert extends Part {
@@ -98,10 +100,13 @@ function partsOf(experts: readonly OpenExpert[], statics: readonly OpenStatic[])
 
 function openPart({ name, path, strength }: PartChoice): OpenExpert | OpenStatic {
   const checkpoint = Checkpoint.open(path);
-  if (isStatic(checkpoint)) return { ...identityOf(checkpoint, staticId(name)), name, strength, lora: openLora(path) };
+  if (isStatic(checkpoint)) {
+    const id = staticId(name);
+    return { ...identityOf(checkpoint, id), name, expert: expertOfModel(id), strength, lora: openLora(path) };
+  }
   const { config, publishedId } = recognise(i2l, checkpoint, configBeside(path));
   const blocks = readExpert(new CheckpointScope(checkpoint), config);
-  return { ...identityOf(checkpoint, publishedId ?? 'i2l'), name, strength, config, blocks };
+  return { ...identityOf(checkpoint, publishedId ?? 'i2l'), name, expert: expertKind(config), strength, config, blocks };
 }
 
 /** A LoRA in any key form; an expert has no such keys. */

@@ -4,7 +4,7 @@ import type { Page } from '@playwright/test';
 import { makeLora } from '../library/make-loras.ts';
 import { connect, type AppClient } from './client.ts';
 import { createLoras } from './create-loras.ts';
-import { drop, transferOf, type GivenFile } from './create-screen.ts';
+import { drop, example, transferOf, type GivenFile } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 import { LANGUAGES, look, resetLook, setLook, THEMES } from './look.ts';
 import type { RunningApp } from './running-app.ts';
@@ -197,7 +197,7 @@ test('a picture is chosen of its images, dropped, and taken away', async ({ stud
   expect(await preview()).toBe(images[1]);
 
   await choose.click();
-  await drop(studio, [{ name: 'hills.jpg', bytes: readFileSync(join(examples, 'hills.jpg')) }]);
+  await drop(studio, [example('hills.jpg')]);
   await expect(dialog).toHaveCount(0);
   expect(images).not.toContain(await preview());
 

@@ -140,7 +140,7 @@ const OLD_LORA = `
     updated_at, missing)
   VALUES ('fox', 'fox', 'loras/fox', 1, 1, '', '', '', 1, 1, '', '', 1, '', '{}', 1, 3, 0, 'mine', '[]', 1, '', 1, 1, 0)`;
 
-/** As versions up to 4 kept it; number 50 says that it is of random weights. */
+/** As versions 3 and 4 kept it; number 50 says that it is of random weights. */
 const OLD_EXPERTS = [
   ...[50, 51].map(
     (id) => `
@@ -168,12 +168,13 @@ describe('migrations', () => {
       const old = await open(folder, { migrations: MIGRATIONS.slice(0, version) });
       addSet(old, `from ${version}`);
       if (version < 3) old.run(OLD_LORA);
-      if (version < 5) for (const sql of OLD_EXPERTS) old.run(sql);
+      const hasExperts = version === 3 || version === 4;
+      if (hasExperts) for (const sql of OLD_EXPERTS) old.run(sql);
       await old.close();
       const now = await open(folder);
       if (version < 3) expect(now.all('SELECT * FROM lora_texts')).toEqual([{ lora_id: 1, notes: 'mine', made_from: '{}' }]);
       if (version < 3) expect(now.all('SELECT name, rating FROM loras')).toEqual([{ name: 'fox', rating: 3 }]);
-      if (version < 5) {
+      if (hasExperts) {
         expect(now.all('SELECT expert, role FROM lora_experts ORDER BY position')).toEqual([
           { expert: 'z-image-i2l-style', role: 'style' },
           { expert: 'qwen-image-i2l-bias', role: 'bias' },

@@ -123,7 +123,7 @@ describe('ranks', () => {
   test('metadata names every part', async () => {
     const { file } = await create('style,bias:0.5');
     const metadata = readSafetensors(file).metadata;
-    expect(JSON.parse(metadata['i2l.experts'] ?? '')).toMatchObject([{ id: 'i2l', strength: 1 }, { id: 'qwen-image-i2l-bias', strength: 0.5 }]); // prettier-ignore
+    expect(JSON.parse(metadata['i2l.experts'] ?? '')).toMatchObject([{ id: 'i2l', expert: 'style', strength: 1 }, { id: 'qwen-image-i2l-bias', expert: 'bias', strength: 0.5 }]); // prettier-ignore
     expect((JSON.parse(metadata['i2l.encoders'] ?? '') as { id: string }[]).map(({ id }) => id)).toEqual(['siglip2', 'dinov3']);
     expect(metadata['ss_network_dim']).toBe(String(4 + BIAS_RANK));
   });

@@ -36,7 +36,9 @@ async function walk(folder: FileSystemDirectoryEntry, endings: readonly string[]
   const entries = (await entriesOf(folder)).filter(({ name }) => !name.startsWith('.'));
   const own: Folder = { name: folder.name, files: [] };
   folders.push(own);
-  const chosen = entries.filter((entry) => entry.isDirectory || endings.some((ending) => entry.name.toLowerCase().endsWith(ending)));
+  const chosen = entries.filter(
+    (entry) => entry.isDirectory || endings.some((ending) => entry.name.toLowerCase().endsWith(ending)),
+  );
   const found = await filesIn(chosen, endings, folders);
   own.files = found.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
   if (found.length === 0) folders.splice(folders.indexOf(own), 1);
