@@ -88,10 +88,9 @@ async function takeLora(library: Library, file: string): Promise<object> {
 
 /** A name for people, safe on every system; the library finds images by their content. */
 export function fileName(given: string): string {
+  const name = lastPart(given);
   // eslint-disable-next-line no-control-regex
-  const clean = lastPart(given)
-    .replaceAll(/[\u0000-\u001f\u007f<>:"|?*]/g, '_')
-    .replace(/^[. ]+|[. ]+$/g, '');
+  const clean = name.replaceAll(/[\u0000-\u001f\u007f<>:"|?*]/g, '_').replace(/^[. ]+|[. ]+$/g, '');
   const ending = /\.\w{1,5}$/.exec(clean)?.[0] ?? '';
   const stem = clean.slice(0, clean.length - ending.length).slice(0, LONGEST_NAME);
   return stem === '' ? `image${ending}` : `${stem}${ending}`;
