@@ -171,12 +171,22 @@ test('LoRA files are dropped: each comes in once, and what is none is told by it
   await expect(option(studio, 'Dropped one')).toBeVisible();
   await expect(option(studio, 'Dropped other')).toBeVisible();
 
-  await studio.getByRole('button', { name: 'Import files' }).click();
-  await studio.getByLabel('Choose files …').last().setInputFiles(join(app.home, 'to-drop-1.safetensors'));
+  await drop(studio, [one]);
   await expect(studio.getByText('0 imported, 1 known already')).toBeVisible();
-  await expect(studio.getByRole('dialog')).toHaveCount(0);
   await studio.getByRole('button', { name: 'Dismiss' }).click();
   await removeNamed('Dropped one', 'Dropped other');
+});
+
+test('a browser’s own dialog chooses LoRA files of the machine that it is on', async ({ studio, served }) => {
+  await open(studio);
+  const { file } = makeLora(join(served.home, 'Chosen.safetensors'), 3);
+  await studio.getByRole('button', { name: 'Import files' }).click();
+  await studio.getByLabel('Choose files …').last().setInputFiles(file);
+  await expect(studio.getByRole('dialog')).toHaveCount(0);
+  await expect(studio.getByText('1 LoRA imported')).toBeVisible();
+  await studio.getByRole('button', { name: 'Dismiss' }).click();
+  await expect(option(studio, 'Chosen')).toBeVisible();
+  await removeNamed('Chosen');
 });
 
 test('a picture is chosen of its images, dropped, and taken away', async ({ studio }) => {
@@ -209,7 +219,7 @@ test('a picture is chosen of its images, dropped, and taken away', async ({ stud
   await client.api.loras.update({ id, change: { preview: before } });
 });
 
-test('a LoRA that is dragged out of the browser is downloaded, by its number', async ({ studio, app }) => {
+test('a LoRA that is dragged out of the browser is downloaded, by its number', async ({ studio, served }) => {
   await open(studio);
   const card = option(studio, 'Sea at dusk');
   await expect(card).toHaveAttribute('draggable', 'true');
@@ -217,9 +227,9 @@ test('a LoRA that is dragged out of the browser is downloaded, by its number', a
   await card.dispatchEvent('dragstart', { dataTransfer });
   const told = await dataTransfer.evaluate((data) => data.getData('DownloadURL'));
   const [, name = '', address = ''] = /^application\/octet-stream:([^:]+):(.+)$/.exec(told) ?? [];
-  expect([name, new URL(address).origin]).toEqual(['Sea at dusk.safetensors', app.url]);
+  expect([name, new URL(address).origin]).toEqual(['Sea at dusk.safetensors', served.url]);
   const answer = await studio.request.get(address);
-  const file = join(app.home, 'loras', name);
+  const file = join(served.home, 'loras', name);
   expect([answer.status(), (await answer.body()).equals(readFileSync(file))]).toEqual([200, true]);
 });
 
