@@ -37,6 +37,7 @@ interface Pace {
 
 export class EtaEstimator {
   readonly #rates: ReadonlyMap<string, number>;
+  readonly #guesses = new Map<string, number>();
   readonly #paces = new Map<string, Pace>();
   #seconds: number | undefined;
   /** Time that no work has answered for yet. */
@@ -56,6 +57,7 @@ export class EtaEstimator {
     const passed = this.#seconds === undefined ? 0 : Math.max(0, seconds - this.#seconds);
     this.#seconds = seconds;
     this.#open += passed;
+    for (const { kind, guess } of work) if (guess !== undefined) this.#guesses.set(kind, guess);
     this.#fade(work, passed);
     this.#share(work);
     return this.#sum(work);
@@ -112,9 +114,10 @@ export class EtaEstimator {
 
   #secondsPerUnit(item: WorkItem): number | undefined {
     const pace = this.#paces.get(item.kind);
-    const rate = this.#rates.get(item.kind) ?? item.guess;
+    const known = this.#rates.get(item.kind);
+    const rate = known ?? item.guess;
     if (rate === undefined) return pace && pace.units > 0 ? pace.seconds / pace.units : undefined;
-    if (!pace || pace.allUnits === 0) return this.#slowdown() / rate;
+    if (!pace || pace.allUnits === 0) return (known === undefined ? this.#guessedWrong() : this.#slowdown()) / rate;
     const prior = this.#rates.has(item.kind) ? PRIOR_SHARE * item.total : 0;
     return (prior / rate + pace.seconds) / (prior + pace.units);
   }
@@ -124,15 +127,25 @@ export class EtaEstimator {
    * cause may touch them (another program computes) or not (another disk): the root is in the middle.
    */
   #slowdown(): number {
+    return Math.sqrt(this.#tookBy((kind) => this.#rates.get(kind)));
+  }
+
+  /** How much slower this machine is than the one that guesses were made of: as far as is known, at everything. */
+  #guessedWrong(): number {
+    return this.#tookBy((kind) => this.#guesses.get(kind));
+  }
+
+  /** What this run took of what these rates made expect; 1 before anything is known. */
+  #tookBy(rateOf: (kind: string) => number | undefined): number {
     let expected = 0;
     let took = 0;
     for (const [kind, { allUnits, allSeconds }] of this.#paces) {
-      const rate = this.#rates.get(kind);
+      const rate = rateOf(kind);
       if (rate === undefined) continue;
       expected += allUnits / rate;
       took += allSeconds;
     }
-    return expected > 0 && took > 0 ? Math.sqrt(took / expected) : 1;
+    return expected > 0 && took > 0 ? took / expected : 1;
   }
 }
 

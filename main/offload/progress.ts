@@ -10,35 +10,34 @@ export interface Progress {
   readonly bytesTotal: number;
   readonly bytesPerSecond: number;
   readonly etaSeconds: number;
-  /** Of each network, in seconds on the machine that {@link PRIOR} assumes. */
+  /** Of each network, in expected seconds. */
   readonly work: readonly { readonly step: string; readonly done: number; readonly total: number }[];
 }
 
-/**
- * A guess of what a byte of weights and an operation cost, before anything is measured: a cached read
- * with its cast, and two cores' f32 products. Only their ratio matters once a job runs.
- */
-export const PRIOR = { bytesPerSecond: 2e9, flopsPerSecond: 1e11 } as const;
-
-export function priorSeconds(weightBytes: number, flops: number): number {
-  return weightBytes / PRIOR.bytesPerSecond + flops / PRIOR.flopsPerSecond;
+/** A network's plan, and what each of its groups is expected to take; only the proportions matter once a job runs. */
+export interface ExpectedWork {
+  readonly plan: NetworkPlan;
+  /** Of each group, seconds; see {@link groupSeconds}. */
+  readonly seconds: readonly number[];
 }
 
 /** Turns finished groups into progress; the time left follows from the speed so far. */
 export class ProgressMeter {
   readonly #total: { readonly stages: number; readonly bytes: number; readonly seconds: number };
+  readonly #expected: ReadonlyMap<NetworkPlan, readonly number[]>;
   readonly #work = new Map<string, { done: number; total: number }>();
   readonly #started = performance.now();
   #done = { stages: 0, bytes: 0, seconds: 0 };
 
-  constructor(plans: readonly NetworkPlan[]) {
-    const sum = (of: (plan: NetworkPlan) => number): number => plans.reduce((total, plan) => total + of(plan), 0);
+  constructor(works: readonly ExpectedWork[]) {
+    const sum = (of: (plan: NetworkPlan) => number): number => works.reduce((total, { plan }) => total + of(plan), 0);
+    this.#expected = new Map(works.map(({ plan, seconds }) => [plan, seconds]));
     this.#total = {
       stages: sum((plan) => plan.groups.reduce((count, group) => count + group.count, 0)),
       bytes: sum((plan) => plan.weightBytes),
-      seconds: sum((plan) => priorSeconds(plan.weightBytes, plan.flops)),
+      seconds: sum((plan) => this.#secondsOf(plan)),
     };
-    for (const { network, weightBytes, flops } of plans) this.#workOf(network).total += priorSeconds(weightBytes, flops);
+    for (const { plan } of works) this.#workOf(plan.network).total += this.#secondsOf(plan);
   }
 
   /** Before anything is done: whoever measures speeds takes the time from here. */
@@ -50,17 +49,28 @@ export class ProgressMeter {
   skip(plan: NetworkPlan): void {
     this.#done.stages += plan.groups.reduce((count, group) => count + group.count, 0);
     this.#done.bytes += plan.weightBytes;
-    this.#count(plan, priorSeconds(plan.weightBytes, plan.flops));
+    this.#count(plan, this.#secondsOf(plan));
   }
 
-  /** @param plan the one that was counted; fewer images may have been run */
+  /** @param plan the one that was counted; fewer images may have been run, in other groups of the same stages */
   finish(plan: NetworkPlan, group: StageGroup, stage: string): Progress {
-    // A group's share of its network's work goes by its bytes: within a network both grow together.
-    const share = plan.weightBytes > 0 ? group.weightBytes / plan.weightBytes : 0;
     this.#done.stages += group.count;
     this.#done.bytes += group.weightBytes;
-    this.#count(plan, share * priorSeconds(plan.weightBytes, plan.flops));
+    this.#count(plan, this.#secondsOfStages(plan, group));
     return this.#progress(plan.network, stage);
+  }
+
+  #secondsOf(plan: NetworkPlan): number {
+    return (this.#expected.get(plan) ?? []).reduce((sum, seconds) => sum + seconds, 0);
+  }
+
+  /** A group of another plan has its share of those that hold its stages. */
+  #secondsOfStages(plan: NetworkPlan, { first, count }: StageGroup): number {
+    const seconds = this.#expected.get(plan) ?? [];
+    return plan.groups.reduce((sum, planned, i) => {
+      const shared = Math.min(first + count, planned.first + planned.count) - Math.max(first, planned.first);
+      return sum + (Math.max(0, shared) / planned.count) * (seconds[i] ?? 0);
+    }, 0);
   }
 
   #progress(network: string, stage: string): Progress {

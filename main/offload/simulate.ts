@@ -60,6 +60,11 @@ export function simulate(costs: readonly StageCost[], plan: NetworkPlan, machine
   return { seconds: Math.max(0, ...done), waitingSeconds: waiting / plan.lanes };
 }
 
+/** What each group of a plan takes of a job's time; of groups side by side, its share of it. */
+export function groupSeconds(costs: readonly StageCost[], plan: NetworkPlan, machine: Machine): number[] {
+  return plan.groups.map((group) => computeSeconds(costs, group, plan, machine) / plan.lanes);
+}
+
 function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: NetworkPlan, machine: Machine): number {
   const members = costs.slice(group.first, group.first + group.count);
   const flops = members.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * plan.images, 0);

@@ -9,9 +9,11 @@ import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
 import { memoryRefusal, planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../offload/planner.ts';
 import { ProgressMeter, type Progress } from '../offload/progress.ts';
+import { groupSeconds } from '../offload/simulate.ts';
 import { Reader } from '../offload/reader.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
+import { guessedMachine } from './machines.ts';
 
 /**
  * What the engine's process takes before any stage: Node, onnxruntime and sharp loaded (measured on
@@ -136,12 +138,14 @@ export class NetworkRunner {
   readonly #reader: Reader;
   #hasBegun = false;
 
-  constructor(context: PipelineContext, session: SessionOptions, works: readonly Work[], budgets: Budgets) {
+  constructor(context: PipelineContext, session: SessionOptions, planned: readonly Work[], budgets: Budgets) {
     this.#context = context;
     this.#session = session;
     this.#allowed = allowance(budgets, session);
-    this.#plans = planAll(works, this.#allowed);
-    this.#meter = new ProgressMeter([...this.#plans.values()]);
+    this.#plans = planAll(planned, this.#allowed);
+    const machine = guessedMachine(threadsOf(session.threads));
+    const works = [...this.#plans].map(([{ costs }, plan]) => ({ plan, seconds: groupSeconds(costs, plan, machine) }));
+    this.#meter = new ProgressMeter(works);
     // Last: a constructor that throws leaves nobody to close it.
     this.#reader = new Reader(this.#trace);
   }

@@ -1,11 +1,11 @@
 import type { CreateJob } from '../contract/job.ts';
 import type { NetworkPlan } from '../offload/planner.ts';
-import { priorSeconds } from '../offload/progress.ts';
 import { loraBytes } from '../lora/write-lora.ts';
 import { simulate, type Machine } from '../offload/simulate.ts';
-import { allowance, planAll, type PreparedNetwork } from './context.ts';
+import { allowance, planAll, threadsOf, type PreparedNetwork } from './context.ts';
 import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
 import { EightBitCopy } from './eight-bit-copy.ts';
+import { guessedMachine } from './machines.ts';
 import { embeddingBytes, prepareEncoder } from './encode-images.ts';
 import type { OpenEncoder } from './open-encoders.ts';
 import { openModels, type OpenModels } from './open-models.ts';
@@ -24,7 +24,7 @@ export interface NetworkEstimate {
   readonly weightBytes: number;
   readonly peakBytes: number;
   readonly flops: number;
-  /** A guess from two cores' speed and cached reads; see main/offload/progress.ts. */
+  /** A guess from another machine's speed; see {@link guessedMachine}. */
   readonly seconds: number;
 }
 
@@ -78,7 +78,7 @@ export function planJob(job: PlanJob): JobEstimate {
   const open = openModels(job);
   const networks = planParts(job, open, 0).map(({ id, prepared, plan }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plan;
-    const seconds = priorSeconds(weightBytes, flops);
+    const { seconds } = simulate(prepared.costs, plan, guessedMachine(threadsOf(0)));
     return {
       network: prepared.name,
       id,

@@ -2,6 +2,7 @@ import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchEta } from './eta.ts';
 import { benchExperts } from './experts.ts';
+import { benchFast } from './fast.ts';
 import { benchFull } from './full.ts';
 import { benchLibrary } from './library.ts';
 import { benchRank } from './rank.ts';
@@ -12,6 +13,7 @@ import { benchRank } from './rank.ts';
  */
 const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--repeats 3] [--warm] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
+       npm run bench -- fast [--images 1,5] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
        npm run bench -- eta [--images 1,1,3]
        npm run bench -- library [--import 1000] [--folder DIR]`;
@@ -42,6 +44,8 @@ if (positionals[0] === 'full' && (values.only === undefined || values.only === '
   await benchFull({ styleOnly: values.only === 'style', imageCounts, repeats, cold, reference: values.reference, folder, keep });
 } else if (positionals[0] === 'eta') {
   await benchEta({ imageCounts });
+} else if (positionals[0] === 'fast') {
+  await benchFast({ imageCounts, folder, keep });
 } else if (positionals[0] === 'experts') {
   await benchExperts({ imageCounts, memory, folder, keep });
 } else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {

@@ -22,8 +22,8 @@ export interface FullOptions extends DecodeOptions {
   readonly keep: boolean;
 }
 
-const STYLE = 'qwen-image-i2l-style';
-const ENCODERS = ['siglip2-g384', 'dinov3-7b'];
+export const STYLE = 'qwen-image-i2l-style';
+export const ENCODERS = ['siglip2-g384', 'dinov3-7b'];
 
 /** The design's bars that this benchmark can judge. */
 const BARS = { bytesRead: 1.02, peakBytes: 1.5 * 2 ** 30, gemmShare: 0.8 } as const;
@@ -41,7 +41,7 @@ export async function benchFull({ styleOnly, folder, keep, ...options }: FullOpt
   }
 }
 
-function makeModels(models: string, ids: readonly string[]): void {
+export function makeModels(models: string, ids: readonly string[]): void {
   mkdirSync(models, { recursive: true });
   const missing = ids.filter((id) => !existsSync(modelPath(models, id)));
   const bytes = missing.reduce((sum, id) => sum + (catalogueEntry(id).bytes ?? 0), 0);

@@ -186,6 +186,16 @@ describe('elsewhere', () => {
     expect(eta.update([{ kind: 'a', done: 5, total: 10, guess: 2 }], 10)?.left).toBeCloseTo(10);
   });
 
+  test('a first job on a machine of half the guessed speed expects that of the steps to come', () => {
+    const eta = new EtaEstimator(new Map());
+    const work = (done: number): WorkItem[] => [
+      { kind: 'a', done, total: 10, guess: 1 },
+      { kind: 'b', done: 0, total: 100, guess: 1 },
+    ];
+    expect(eta.update(work(0), 0)?.left).toBe(110);
+    expect(eta.update(work(10), 20)?.left).toBeCloseTo(200);
+  });
+
   test('what was done before this run is done, and says nothing of this run’s speed', () => {
     const eta = new EtaEstimator(new Map([['a', 1]]));
     expect(eta.update([{ kind: 'a', done: 90, total: 100 }], 1000)).toEqual({ done: 90, left: 10 });

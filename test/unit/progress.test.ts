@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest';
+import { ProgressMeter } from '../../main/offload/progress.ts';
+import type { NetworkPlan, StageGroup } from '../../main/offload/planner.ts';
+
+const group = (first: number, count: number, weightBytes: number): StageGroup => ({
+  ...{ first, count, weightBytes, waitsFor: first - 1, peakBytes: 0 },
+});
+
+function planOf(network: string, groups: readonly StageGroup[]): NetworkPlan {
+  const weightBytes = groups.reduce((sum, one) => sum + one.weightBytes, 0);
+  return { network, groups, weightBytes, lanes: 1, threadsPerLane: 'all', imagesPerRun: 1, images: 1, flops: 0, peakBytes: 0 };
+}
+
+/** A network whose first group has few bytes and much work, as the vision part of a large encoder. */
+const encoder = planOf('encoder', [group(0, 2, 10), group(2, 2, 90)]);
+const expert = planOf('expert', [group(0, 4, 100)]);
+const meterOf = (): ProgressMeter =>
+  new ProgressMeter([
+    { plan: encoder, seconds: [60, 20] },
+    { plan: expert, seconds: [20] },
+  ]);
+const shareOf = ({ work }: ReturnType<ProgressMeter['begin']>, step: string): number =>
+  (work.find((item) => item.step === step)?.done ?? 0) / (work.find((item) => item.step === step)?.total ?? 0);
+
+test('a group counts by the time that is expected of it, and not by its bytes', () => {
+  const meter = meterOf();
+  expect(meter.begin(encoder)).toMatchObject({ bytesDone: 0, bytesTotal: 200, stageCount: 8, etaSeconds: 100 });
+  const half = meter.finish(encoder, encoder.groups[0] as StageGroup, 'a');
+  expect(half).toMatchObject({ bytesDone: 10, stageIndex: 2 });
+  expect(shareOf(half, 'encoder')).toBeCloseTo(0.75);
+  expect(shareOf(meter.finish(encoder, encoder.groups[1] as StageGroup, 'b'), 'encoder')).toBeCloseTo(1);
+  const end = meter.finish(expert, expert.groups[0] as StageGroup, 'c');
+  expect(shareOf(end, 'expert')).toBeCloseTo(1);
+  expect(end.etaSeconds).toBe(0);
+});
+
+test('groups of a plan for fewer images share what was expected of their stages', () => {
+  const meter = meterOf();
+  expect(shareOf(meter.finish(encoder, group(0, 1, 5), 'a'), 'encoder')).toBeCloseTo(0.375);
+  expect(shareOf(meter.finish(encoder, group(1, 3, 95), 'b'), 'encoder')).toBeCloseTo(1);
+});
+
+test('a network that is left out is done', () => {
+  const meter = meterOf();
+  meter.skip(encoder);
+  expect(meter.begin(expert)).toMatchObject({ stageIndex: 4, bytesDone: 100 });
+  expect(shareOf(meter.begin(expert), 'encoder')).toBeCloseTo(1);
+});
