@@ -39,10 +39,11 @@ export function elementCount(shape: readonly number[]): number {
 
 /**
  * A run of rows of a tensor as a range of its own: no byte is copied.
- * @param first first row; @param count number of rows. Rows are slices along the first dimension.
+ * @param first first row; @param count number of rows. Rows are slices along the first dimension; all of them are the range itself.
  */
-export function rowsOf(range: TensorRange, first: number, count: number): TensorRange {
+export function rowsOf<Range extends ByteRange>(range: Range, first: number, count: number): Range {
   const [rows = 1, ...rest] = range.shape;
+  if (first === 0 && count === rows) return range;
   const rowBytes = range.length / rows;
   return {
     ...range,

@@ -33,9 +33,6 @@ export interface I2lParts {
 /** What tokens are multiplied by before an expert sees them: `residual_scale` of the reference. */
 const RESIDUAL_SCALE = 0.05;
 
-/** Of a weight, as it lies in the file; twice as much in f32. */
-const PIECE_BYTES = 1 << 20;
-
 /** State of one expert: what each image's A is multiplied by, [n, 1]. */
 export const factorState = (part: string): string => `${part} factor`;
 /** State of an expert with a residual: Qwen2.5-VL's tokens, [n, tokens, width]. */
@@ -110,7 +107,7 @@ function decodeModule(
   const { rank } = config;
   const decode = (w: Decoder): Value => {
     const reduced = g.linear(take('embedding'), w.projIn);
-    return g.linearInPieces(config.residual ? g.add(reduced, take(residualState(name))) : reduced, w.projOut, PIECE_BYTES);
+    return g.linear(config.residual ? g.add(reduced, take(residualState(name))) : reduced, w.projOut);
   };
   const rows = g.reshape(g.mul(decode(a), take(factorState(name))), [{ perImage: rank }, module.in]);
   const perImage = g.reshape(decode(b), [IMAGES, module.out, rank]);

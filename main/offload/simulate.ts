@@ -9,10 +9,11 @@ export interface Machine {
   readonly diskBytesPerSecond: number;
   /** f32 matrix products on all cores, with rows enough to keep them busy. */
   readonly flopsPerSecond: number;
-  /** Weight bytes cast to f32 by one core, into memory that was used before. */
+  /** Weight bytes cast to f32 by one core. */
   readonly castBytesPerSecond: number;
-  /** The same where the copy is large: fresh pages each time. */
-  readonly largeCastBytesPerSecond: number;
+  /** Products of bytes, see onnx/eight-bit.ts, and bytes that are laid out for them. */
+  readonly byteFlopsPerSecond: number;
+  readonly packBytesPerSecond: number;
   /** Seconds to make one stage ready. */
   readonly stageSeconds: number;
   readonly device?: DeviceSpeed | undefined;
@@ -25,8 +26,6 @@ export interface DeviceSpeed {
   readonly castsThere: boolean;
 }
 
-/** A C library gives copies above this many bytes back to the system when they are freed, and takes new pages. */
-const LARGE_COPY_BYTES = 32 << 20;
 /** Fewer rows than this leave the cores waiting for memory: the weights' own reading counts, not the products. */
 const BUSY_ROWS = 64;
 
@@ -70,21 +69,25 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
   const flops = members.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * plan.images, 0);
   const setUp = machine.stageSeconds * members.length;
   const { device, cores } = machine;
+  const bytes = weightBytesOf(members);
+  const cast = bytes.cast / machine.castBytesPerSecond;
   if (device) {
-    const cast = device.castsThere ? 0 : castSeconds(members, machine);
-    const bytes = group.weightBytes * (device.castsThere ? 1 : 2);
-    return setUp + cast + bytes / device.busBytesPerSecond + flops / device.flopsPerSecond;
+    const crossing = group.weightBytes * (device.castsThere ? 1 : 2);
+    const there = crossing / device.busBytesPerSecond + flops / device.flopsPerSecond;
+    return setUp + (device.castsThere ? 0 : cast) + there;
   }
   const share = plan.threadsPerLane === 'one' ? cores : 1;
-  return setUp + castSeconds(members, machine) + (flops * share) / (machine.flopsPerSecond * busy(flops, group));
+  // Where both kinds of weights are, a byte of either is taken for as much work: two of cast ones are a value.
+  const values = bytes.cast / 2 + bytes.packed;
+  const rate = values > 0 ? (bytes.packed / values) * machine.byteFlopsPerSecond + (bytes.cast / 2 / values) * machine.flopsPerSecond : machine.flopsPerSecond; // prettier-ignore
+  return setUp + cast + bytes.packed / machine.packBytesPerSecond + (flops * share) / (rate * busy(flops, group));
 }
 
-function castSeconds(members: readonly StageCost[], machine: Machine): number {
-  const ranges = members.flatMap(({ weights }) => weights);
-  return ranges.reduce((sum, { length }) => {
-    const isLarge = 2 * length > LARGE_COPY_BYTES;
-    return sum + length / (isLarge ? machine.largeCastBytesPerSecond : machine.castBytesPerSecond);
-  }, 0);
+/** Bytes of weights that are cast to f32, and of those that are multiplied as bytes. */
+function weightBytesOf(members: readonly StageCost[]): { readonly cast: number; readonly packed: number } {
+  const sum = { cast: 0, packed: 0 };
+  for (const { weights } of members) for (const range of weights) sum['dtype' in range ? 'cast' : 'packed'] += range.length;
+  return sum;
 }
 
 /** The share of the cores' speed that products with so few rows reach. A weight of 2 bytes and a row are 2 operations. */

@@ -1,4 +1,4 @@
-import { elementCount, type ByteRange, type TensorRange } from '../contract/tensor.ts';
+import { elementCount, rowsOf, type ByteRange, type TensorRange } from '../contract/tensor.ts';
 import type { Value } from './dims.ts';
 import type { NodeGraph } from './node-graph.ts';
 import { ELEMENT } from './proto.ts';
@@ -36,6 +36,11 @@ export function blockOf(inner: number): number | undefined {
 
 export function blocksOf(inner: number, block: number): number {
   return Math.ceil(inner / block);
+}
+
+/** A run of rows of a copy, see {@link rowsOf}. */
+export function copyRows({ values, scales }: EightBitWeight, first: number, count: number): EightBitWeight {
+  return { values: rowsOf(values, first, count), scales: rowsOf(scales, first, count) };
 }
 
 /** Bytes that the runtime's own layout of a weight takes: the values, the scales, and sums of blocks. */

@@ -14,7 +14,7 @@ import {
   type Dim,
   type Value,
 } from './dims.ts';
-import { MULTIPLY_BYTES, packedBytes, type EightBitWeight, type EightBitWeights } from './eight-bit.ts';
+import { copyRows, MULTIPLY_BYTES, packedBytes, type EightBitWeight, type EightBitWeights } from './eight-bit.ts';
 import { placeOf } from './external-data.ts';
 import { CONTRIB, NodeGraph, STORED } from './node-graph.ts';
 import { plainAttention } from './plain-attention.ts';
@@ -28,7 +28,12 @@ export interface GraphOptions {
   readonly fusedAttention: boolean;
   /** Copies of weights that products take in place of the weights themselves. */
   readonly eightBit?: EightBitWeights | undefined;
+  /** Values of a weight that are multiplied at a time. */
+  readonly pieceValues?: number | undefined;
 }
+
+/** 4 MiB in f32: larger pieces leave the cache, smaller ones keep a core or two less busy. */
+const PIECE_VALUES = 1 << 20;
 
 /**
  * The small ONNX graphs that the engine runs, layer by layer.
@@ -39,10 +44,12 @@ export interface GraphOptions {
 export class Graph extends NodeGraph {
   readonly #fusedAttention: boolean;
   readonly #eightBit: EightBitWeights | undefined;
+  readonly #pieceValues: number;
   readonly #products = new Map<string, TensorRange>();
 
-  constructor({ fusedAttention, eightBit }: GraphOptions = { fusedAttention: true }) {
+  constructor({ fusedAttention, eightBit, pieceValues = PIECE_VALUES }: GraphOptions = { fusedAttention: true }) {
     super();
+    this.#pieceValues = pieceValues;
     this.#fusedAttention = fusedAttention;
     this.#eightBit = eightBit;
   }
@@ -55,7 +62,9 @@ export class Graph extends NodeGraph {
   // ---- layers ------------------------------------------------------------------------------------
 
   /**
-   * x W^T + b over the last dimension. Gemm with transB reads the published (out, in) layout as it lies.
+   * x W^T + b over the last dimension. Gemm with transB reads the published (out, in) layout as it lies. A weight that
+   * has to be cast is multiplied in pieces of its rows: so little is f32 at a time that it stays in the processor's
+   * cache, in memory that the last piece gave back, which makes the whole up to twice as fast.
    * @param x [..., in]; @param weight [out, in]; @param bias [out]. @returns [..., out]
    */
   linear(x: Value, weight: TensorRange, bias?: TensorRange): Value {
@@ -63,44 +72,42 @@ export class Graph extends NodeGraph {
     if (x.dims.at(-1) !== inner) throw misfit('linear', x, `last dimension ${inner} of ${weight.name}`);
     const rows = flatten(x.dims.slice(0, -1));
     const flat = this.reshape(x, [rows, inner]);
+    if (bias && !sameDims(bias.shape, [out])) throw misfit('linear', x, `a bias of ${out} values, not ${bias.name}`);
     const place = placeOf(weight);
     this.#products.set(place, weight);
     const copy = this.#eightBit?.get(place);
-    const result = copy ? this.#bytesProduct(flat, copy, [rows, out], bias) : this.#product(flat, weight, [rows, out], bias);
+    const pieces = this.#rowPieces(weight).map(([first, count]) => {
+      const own = bias && rowsOf(bias, first, count);
+      if (copy) return this.#bytesProduct(flat, copyRows(copy, first, count), own);
+      return this.#product(flat, rowsOf(weight, first, count), own);
+    });
     this.countFlops(x, 2 * inner * out);
-    return this.reshape(result, [...x.dims.slice(0, -1), out]);
+    return this.reshape(this.concat(pieces, 1), [...x.dims.slice(0, -1), out]);
   }
 
-  #product(x: Value, weight: TensorRange, dims: readonly [Dim, number], bias?: TensorRange): Value {
+  /** First row and number of rows of each piece of a weight; one that is multiplied as it lies stays whole. */
+  #rowPieces(weight: TensorRange): readonly (readonly [number, number])[] {
+    const [out, inner] = pair(weight.shape, weight.name);
+    const rows = weight.dtype === 'F32' ? out : Math.max(1, Math.floor(this.#pieceValues / inner));
+    return Array.from({ length: Math.ceil(out / rows) }, (_, i) => [i * rows, Math.min(rows, out - i * rows)] as const);
+  }
+
+  #product(x: Value, weight: TensorRange, bias: TensorRange | undefined): Value {
     // Where anything is laid out anew, so is every weight that the runtime multiplies by as it lies.
     if (this.#eightBit && weight.dtype === 'F32') this.countPacked(weight.length);
-    const inputs = [x, this.unscaled(weight), ...(bias ? [this.vector(bias, dims[1])] : [])];
-    const scale = weight.scale === undefined ? {} : { alpha: { float: weight.scale } };
-    return this.node('Gemm', inputs, dims, { transB: 1, ...scale });
-  }
-
-  #bytesProduct(x: Value, copy: EightBitWeight, dims: readonly [Dim, number], bias?: TensorRange): Value {
-    const { values, scales } = copy;
-    this.countPacked(packedBytes(copy));
-    const [out, , block = 1] = values.shape;
-    const sizes = { K: Number(x.dims[1]), N: out ?? 0, bits: 8, block_size: block, accuracy_level: MULTIPLY_BYTES };
-    const product = this.node('MatMulNBits', [x, this.bytes(values), this.weight(scales)], dims, sizes, CONTRIB);
-    return bias ? this.add(product, this.vector(bias, dims[1])) : product;
-  }
-
-  /**
-   * The same without a bias, the weight's rows in pieces: of a weight that few rows are multiplied with, so little
-   * is f32 at a time that it stays in the processor's cache, and memory needn't hold the whole.
-   * @param x [n, in]; @param weight [out, in]. @returns [n, out]
-   */
-  linearInPieces(x: Value, weight: TensorRange, pieceBytes: number): Value {
     const [out] = pair(weight.shape, weight.name);
-    const rows = Math.max(1, Math.floor((pieceBytes * out) / weight.length));
-    if (rows >= out) return this.linear(x, weight);
-    const pieces = Array.from({ length: Math.ceil(out / rows) }, (_, i) =>
-      rowsOf(weight, i * rows, Math.min(rows, out - i * rows)),
-    );
-    return this.concat(pieces.map((piece) => this.linear(x, piece)), 1); // prettier-ignore
+    const inputs = [x, this.unscaled(weight), ...(bias ? [this.vector(bias, out)] : [])];
+    const scale = weight.scale === undefined ? {} : { alpha: { float: weight.scale } };
+    return this.node('Gemm', inputs, x.dims.with(1, out), { transB: 1, ...scale });
+  }
+
+  #bytesProduct(x: Value, copy: EightBitWeight, bias: TensorRange | undefined): Value {
+    this.countPacked(packedBytes(copy));
+    const [out = 0, , block = 1] = copy.values.shape;
+    const sizes = { K: Number(x.dims[1]), N: out, bits: 8, block_size: block, accuracy_level: MULTIPLY_BYTES };
+    const inputs = [x, this.bytes(copy.values), this.weight(copy.scales)];
+    const product = this.node('MatMulNBits', inputs, x.dims.with(1, out), sizes, CONTRIB);
+    return bias ? this.add(product, this.vector(bias, out)) : product;
   }
 
   /** @param x [..., d]. @returns [..., d] */
@@ -219,6 +226,7 @@ export class Graph extends NodeGraph {
   concat(parts: readonly Value[], axis: number): Value {
     const [first] = parts;
     if (!first) throw new RangeError('concat of nothing');
+    if (parts.length === 1) return first;
     for (const part of parts) expectDims('concat', part, first.dims.with(axis, part.dims.at(axis) ?? 0));
     const along = parts.reduce((sum, part) => sum + Number(part.dims.at(axis)), 0);
     if (Number.isNaN(along)) throw misfit('concat', first, `an axis of fixed size, not ${axis}`);

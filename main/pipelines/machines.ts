@@ -5,18 +5,25 @@ import type { Machine } from '../offload/simulate.ts';
  * are that one scaled by what their vendors and common benchmarks say of cores, disks and buses, and were not measured.
  */
 export const MEASURED: Machine = {
-  name: '2 server cores (AVX2), models in memory',
+  name: '2 server cores (AVX-512), models in memory',
   cores: 2,
   diskBytesPerSecond: Infinity,
-  flopsPerSecond: 130e9,
+  flopsPerSecond: 300e9,
   castBytesPerSecond: 2.4e9,
-  largeCastBytesPerSecond: 0.8e9,
+  byteFlopsPerSecond: 430e9,
+  packBytesPerSecond: 0.85e9,
   stageSeconds: 0.001,
 };
 
 /** This machine, as long as nothing of it was measured: as fast as that one, by its cores. */
 export function guessedMachine(cores: number): Machine {
-  return { ...MEASURED, name: 'this machine', cores, flopsPerSecond: (MEASURED.flopsPerSecond * cores) / MEASURED.cores };
+  const share = cores / MEASURED.cores;
+  return {
+    ...MEASURED,
+    ...{ name: 'this machine', cores },
+    flopsPerSecond: MEASURED.flopsPerSecond * share,
+    byteFlopsPerSecond: MEASURED.byteFlopsPerSecond * share,
+  };
 }
 
 /** Desktop and laptop cores of these years are about twice as fast as a shared server core. */
@@ -24,7 +31,8 @@ const desktop = (cores: number): Omit<Machine, 'name' | 'diskBytesPerSecond'> =>
   cores,
   flopsPerSecond: cores * 2 * 65e9,
   castBytesPerSecond: 2 * MEASURED.castBytesPerSecond,
-  largeCastBytesPerSecond: 2 * MEASURED.largeCastBytesPerSecond,
+  byteFlopsPerSecond: 1.5 * cores * 2 * 65e9,
+  packBytesPerSecond: 2 * MEASURED.packBytesPerSecond,
   stageSeconds: 0.0005,
 });
 

@@ -1,17 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import {
-  DTYPE_BYTES,
-  DTYPES,
-  elementCount,
-  rowsOf,
-  viewOf,
-  type Dtype,
-  type HostTensor,
-  type TensorRange,
-} from '../../main/contract/tensor.ts';
-import { Graph, IMAGES, type Dim, type Value } from '../../main/onnx/graph.ts';
+import { DTYPES, elementCount, rowsOf, viewOf, type Dtype, type HostTensor, type TensorRange } from '../../main/contract/tensor.ts';
+import { Graph, IMAGES, type Dim, type Value, type GraphOptions } from '../../main/onnx/graph.ts';
 import { ELEMENT } from '../../main/onnx/proto.ts';
 import { Session } from '../../main/onnx/runtime.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
@@ -87,8 +78,12 @@ interface Plain {
   readonly dims: readonly number[];
 }
 
-async function run(build: (g: Graph) => Value, inputs: Record<string, HostTensor>): Promise<HostTensor> {
-  const g = new Graph();
+async function run(
+  build: (g: Graph) => Value,
+  inputs: Record<string, HostTensor>,
+  options?: Partial<GraphOptions>,
+): Promise<HostTensor> {
+  const g = new Graph({ fusedAttention: true, ...options });
   g.output('result', build(g));
   const session = await Session.create(g.build(), { device: 'cpu', threads: 1 });
   try {
@@ -224,7 +219,6 @@ describe.each(DTYPES)('layers over %s weights', (dtype) => {
   const in2 = (g: Graph): Value => g.input('x', [IMAGES, 4]);
   const in3 = (g: Graph): Value => g.input('x', [IMAGES, 3, 4]);
   const packed = weights('packed');
-  const pieceOf = (rows: number): number => rows * 4 * DTYPE_BYTES[dtype];
 
   test.each<[string, (g: Graph) => Value, HostTensor, () => Plain]>([
     ['linear, [n, d]', (g) => g.linear(in2(g), weights('wide'), weights('wideBias')), x2, () => linear(x2, values('wide'), 6, values('wideBias'))],
@@ -233,9 +227,6 @@ describe.each(DTYPES)('layers over %s weights', (dtype) => {
     ['linear without bias, [n, t, d]', (g) => g.linear(in3(g), weights('square')), x3, () => linear(x3, values('square'), 4)],
     ['linear over the middle rows of a weight', (g) => g.linear(in3(g), rowsOf(packed, 6, 6), rowsOf(weights('packedBias'), 6, 6)), x3, () => linear(x3, values('packed').slice(24, 48), 6, values('packedBias').slice(6, 12))],
     ['linear over the last rows of a weight', (g) => g.linear(in2(g), rowsOf(packed, 17, 1)), x2, () => linear(x2, values('packed').slice(68), 1)],
-    ['linear in pieces of two rows and a last one', (g) => g.linearInPieces(in2(g), rowsOf(weights('wide'), 0, 5), pieceOf(2)), x2, () => linear(x2, values('wide').slice(0, 20), 5)],
-    ['linear in one piece', (g) => g.linearInPieces(in2(g), weights('wide'), pieceOf(6)), x2, () => linear(x2, values('wide'), 6)],
-    ['linear in pieces of less than a row: row by row', (g) => g.linearInPieces(in2(g), weights('wide'), 1), x2, () => linear(x2, values('wide'), 6)],
     ['the same weight twice', (g) => g.linear(g.linear(in2(g), weights('square')), weights('square')), x2, () => linear(linear(x2, values('square'), 4), values('square'), 4)],
     ['layerNorm', (g) => g.layerNorm(in3(g), weights('gain'), weights('shift'), 1e-2), x3, () => layerNorm(x3, values('gain'), values('shift'), 1e-2)],
     ['layerNorm, [n, d]', (g) => g.layerNorm(in2(g), weights('gain'), weights('shift'), 1e-6), x2, () => layerNorm(x2, values('gain'), values('shift'), 1e-6)],
@@ -254,6 +245,8 @@ describe.each(DTYPES)('layers over %s weights', (dtype) => {
     }],
   ])('%s', async (_name, build, x, wanted) => {
     expectClose(await run(build, { x }), wanted(), 5e-6);
+    // Weights in pieces of a row, and of two rows and a last one.
+    for (const pieceValues of [1, 8]) expectClose(await run(build, { x }, { pieceValues }), wanted(), 5e-6);
   });
 }); // prettier-ignore
 
