@@ -18,7 +18,7 @@ export interface Measured {
   readonly seconds: number;
 }
 
-/** What an earlier measure weighs against this run's: as much as this share of the kind's work in the job. */
+/** What an earlier measure or a guess weighs against this run's: as much as this share of the kind's work in the job. */
 const PRIOR_SHARE = 0.02;
 /** The sliding window, as a share of the job's whole time, and at least so many seconds. */
 const WINDOW_SHARE = 0.06;
@@ -33,6 +33,17 @@ interface Pace {
   allSeconds: number;
   /** Where the last update left it. */
   done: number;
+}
+
+/** A step's first piece is its start, if it is so small a share of it. */
+const START_SHARE = 0.02;
+
+interface Advance {
+  readonly pace: Pace;
+  readonly units: number;
+  /** As they were expected. */
+  readonly seconds: number;
+  readonly isStart: boolean;
 }
 
 export class EtaEstimator {
@@ -82,22 +93,25 @@ export class EtaEstimator {
     const steps = work.map((item) => this.#advance(item)).filter(({ units }) => units > 0);
     const expected = steps.reduce((sum, { seconds }) => sum + seconds, 0);
     if (expected <= 0) return;
-    for (const { pace, units, seconds } of steps) {
+    for (const { pace, units, seconds, isStart } of steps) {
       const took = (this.#open * seconds) / expected;
       pace.units += units;
       pace.allUnits += units;
-      pace.seconds += took;
+      // What it takes to start a step says nothing of how fast it goes.
+      pace.seconds += isStart ? Math.min(took, seconds) : took;
       pace.allSeconds += took;
     }
     this.#open = 0;
   }
 
-  #advance(item: WorkItem): { readonly pace: Pace; readonly units: number; readonly seconds: number } {
+  #advance(item: WorkItem): Advance {
     const pace = this.#paces.get(item.kind) ?? { units: 0, seconds: 0, allUnits: 0, allSeconds: 0, done: item.done };
     this.#paces.set(item.kind, pace);
     const units = item.done - pace.done;
     pace.done = item.done;
-    return { pace, units, seconds: units * (this.#secondsPerUnit(item) ?? 1) };
+    const each = this.#secondsPerUnit(item);
+    const isStart = each !== undefined && pace.allUnits === 0 && units < START_SHARE * item.total;
+    return { pace, units, seconds: units * (each ?? 1), isStart };
   }
 
   #sum(work: readonly WorkItem[]): { readonly done: number; readonly left: number } | undefined {
@@ -117,9 +131,13 @@ export class EtaEstimator {
     const known = this.#rates.get(item.kind);
     const rate = known ?? item.guess;
     if (rate === undefined) return pace && pace.units > 0 ? pace.seconds / pace.units : undefined;
-    if (!pace || pace.allUnits === 0) return (known === undefined ? this.#guessedWrong() : this.#slowdown()) / rate;
-    const prior = this.#rates.has(item.kind) ? PRIOR_SHARE * item.total : 0;
-    return (prior / rate + pace.seconds) / (prior + pace.units);
+    const isNew = !pace || pace.allUnits === 0;
+    if (known !== undefined && isNew) return this.#slowdown() / rate;
+    const expected = known === undefined ? this.#guessedWrong() / rate : 1 / rate;
+    if (isNew) return expected;
+    // A kind's first piece is often one of another sort: alone it would say nothing of the rest.
+    const prior = PRIOR_SHARE * item.total;
+    return (prior * expected + pace.seconds) / (prior + pace.units);
   }
 
   /**

@@ -16,6 +16,8 @@ const MODELS = ['siglip2-g384', 'dinov3-7b', 'qwen-image-i2l-style'];
 const EVERY_MS = 250;
 /** Of the time left; it is judged from the first tenth on to the last one. */
 const BAR = 0.3;
+/** Near the end, errors are shares of this share of the whole. */
+const LEAST_LEFT = 0.05;
 
 /**
  * How honest the time left is: jobs of the queue at the published sizes, in real engines. The models' files are holes
@@ -62,8 +64,11 @@ async function measure(queue: JobQueue, folder: string, at: number, count: numbe
   if (error) throw new Error(error.message);
   const errors = told
     .filter((one) => one.at > 0.1 * all && one.at < 0.9 * all)
-    .map((one) => Math.abs((1000 * one.left) / (all - one.at) - 1))
+    .map((one) => Math.abs(1000 * one.left - (all - one.at)) / Math.max(all - one.at, LEAST_LEFT * all))
     .sort((a, b) => a - b);
+  const told10 = [1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((tenth) => told.find(({ at }) => at >= (tenth * all) / 10) ?? []);
+  const words = told10.map(({ at, left }) => `${left.toFixed(0)}/${((all - at) / 1000).toFixed(0)}`);
+  console.log(`  told / left, seconds, by tenths: ${words.join(' ')}`);
   const first = told.find((one) => one.at > 0.1 * all);
   console.log(`job ${at + 1}, ${count} image${count === 1 ? '' : 's'}: ${(all / 1000).toFixed(1)} s, told ${told.length} times`);
   if (first)

@@ -196,6 +196,17 @@ describe('elsewhere', () => {
     expect(eta.update(work(10), 20)?.left).toBeCloseTo(200);
   });
 
+  test('the first piece of a step, much slower than the rest of it, says little', () => {
+    const eta = new EtaEstimator(new Map());
+    const work = (a: number, b: number): WorkItem[] => [
+      { kind: 'a', done: a, total: 10, guess: 1 },
+      { kind: 'b', done: b, total: 100, guess: 1 },
+    ];
+    eta.update(work(0, 0), 0);
+    eta.update(work(10, 0), 10);
+    expect(eta.update(work(10, 0.01), 10.2)?.left).toBeLessThan(130);
+  });
+
   test('what was done before this run is done, and says nothing of this run’s speed', () => {
     const eta = new EtaEstimator(new Map([['a', 1]]));
     expect(eta.update([{ kind: 'a', done: 90, total: 100 }], 1000)).toEqual({ done: 90, left: 10 });
