@@ -8,12 +8,20 @@ import { windowApi } from './window-port.ts';
 /** The contract of a running app, as another window would use it. */
 export interface AppClient {
   readonly api: Api;
+  /** Has the user choose files or folders, where they can be named in no other way. */
+  choose(paths: readonly string[]): Promise<void>;
   close(): void;
 }
 
 export async function connect(app: RunningApp): Promise<AppClient> {
+  if (app.kind === 'served') return overSocket(app);
+  const api = windowApi(app.window);
+  const choose = async (paths: readonly string[]): Promise<void> => {
+    await app.dialogsGive(paths);
+    await api.app.pick({ what: 'folder', title: 'Chosen' });
+  };
   // A window's port ends with its window.
-  return app.kind === 'desktop' ? { api: windowApi(app.window), close: () => undefined } : overSocket(app);
+  return { api, choose, close: () => undefined };
 }
 
 async function overSocket({ url, link }: ServedApp): Promise<AppClient> {
@@ -23,5 +31,5 @@ async function overSocket({ url, link }: ServedApp): Promise<AppClient> {
   const socket = new WebSocket(`${url.replace('http', 'ws')}/rpc`, { headers: { origin: url, cookie } });
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   const api: Api = createORPCClient(new RPCLink({ websocket: socket as unknown as globalThis.WebSocket }));
-  return { api, close: () => socket.close() };
+  return { api, choose: () => Promise.resolve(), close: () => socket.close() };
 }

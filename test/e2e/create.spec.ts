@@ -90,7 +90,10 @@ test('a folder of folders is a batch: a LoRA of each, in one pass, and the libra
     copyFileSync(examplePath(EXAMPLES[i] ?? ''), join(folder, name, 'one.jpg'));
   }
   await studio.getByRole('button', { name: 'Import a folder' }).click();
-  await studio.getByLabel('Folder', { exact: true }).fill(folder);
+  if (app.kind === 'desktop') {
+    await app.dialogsGive([folder]);
+    await studio.getByRole('button', { name: 'Choose …' }).click();
+  } else await studio.getByLabel('Folder', { exact: true }).fill(folder);
   await studio.getByLabel('Each folder inside is a set of its own').check();
   await studio.getByRole('button', { name: 'Import', exact: true }).click();
   await expect(studio.getByRole('checkbox', { name: 'Include Dusk in the batch' })).toBeChecked();

@@ -21,15 +21,10 @@ test('from an empty machine by the demo to a LoRA, marked wherever one looks', a
     const client = await connect(app);
     const { images, modelsFolder } = await client.api.demo.prepare({});
     expect(images.length).toBe(3);
-    const { id } = await client.api.jobs.enqueue({
-      kind: 'create',
-      title: 'demo',
-      input: {
-        ...{ kind: 'create', target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], dtype: 'bf16', keyForm: 'comfyui' },
-        ...{ memory: 2 ** 30, device: 'cpu', threads: 1, skipBad: false },
-        sets: [{ output: join(home, 'loras', 'demo.safetensors'), images: images.map((file) => ({ file, weight: 1 })) }],
-      },
-    });
+    const { sets } = await client.api.sets.list({});
+    const setIds = sets.map(({ id }) => id);
+    const experts = [{ name: 'style', strength: 1 }] as const;
+    const { id } = await client.api.recipe.create({ setIds, target: 'qwen-image', experts: [...experts], name: 'demo' });
     expect((await client.api.jobs.get({ id })).input).toMatchObject({ models: modelsFolder });
     await page.evaluate((hash) => void (location.hash = hash), `#/queue/${id}`);
     await expect(page.getByRole('article').getByText('Done', { exact: true })).toBeVisible({ timeout: 60_000 });

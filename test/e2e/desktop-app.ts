@@ -23,5 +23,9 @@ export async function startDesktop(home: string, env: NodeJS.ProcessEnv = {}): P
   const pid = running.process().pid;
   if (pid === undefined) throw new Error('Electron has no process.');
   const window = await running.firstWindow();
-  return { kind: 'desktop', window, home, models: join(home, 'models'), pid, stop: () => running.close() };
+  const dialogsGive = (paths: readonly string[]): Promise<void> =>
+    running.evaluate(({ dialog }, filePaths) => {
+      dialog.showOpenDialog = () => Promise.resolve({ canceled: false, filePaths: [...filePaths] });
+    }, paths);
+  return { kind: 'desktop', window, home, models: join(home, 'models'), pid, dialogsGive, stop: () => running.close() };
 }

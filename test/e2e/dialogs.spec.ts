@@ -1,7 +1,7 @@
 import type { Page } from '@playwright/test';
 import { connect, type AppClient } from './client.ts';
-import { createLoras } from './create-loras.ts';
-import { examplePath, EXAMPLES, images, open } from './create-screen.ts';
+import { createLoras, makeSet } from './create-loras.ts';
+import { EXAMPLES, images, open } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 import { expectAccessible } from './look.ts';
 
@@ -82,12 +82,10 @@ test.beforeAll(async ({ app }) => {
   test.setTimeout(120_000);
   client = await connect(app);
   const made = [['Hills', ['hills.jpg']], ['Sea', ['sea.jpg']], ['Unwanted', ['town.jpg']]] as const; // prettier-ignore
-  await createLoras(client, app, made);
+  await createLoras(client, made);
   const { loras } = await client.api.loras.list({ text: 'Unwanted' });
   await client.api.loras.remove({ ids: loras.map(({ id }) => id) });
-  const { id } = await client.api.sets.create({ name: 'Of three images' });
-  const added = await client.api.sets.addImages({ id, files: EXAMPLES.map(examplePath) });
-  for await (const event of added) if (event.type === 'done') expect(event.failed).toEqual([]);
+  await makeSet(client, 'Of three images', EXAMPLES);
 });
 test.afterAll(() => client?.close());
 

@@ -24,7 +24,9 @@ let client: AppClient;
 test.beforeAll(async ({ app }) => {
   if (!app) return;
   client = await connect(app);
-  await client.api.app.settings.set({ modelsFolder: makeTinyExperts(join(app.home, 'tiny-models')) });
+  const modelsFolder = makeTinyExperts(join(app.home, 'tiny-models'));
+  await client.choose([modelsFolder]);
+  await client.api.app.settings.set({ modelsFolder });
 });
 test.afterAll(() => client?.close());
 

@@ -23,7 +23,7 @@ test.beforeAll(async ({ app }) => {
   if (!app) return;
   test.setTimeout(120_000);
   client = await connect(app);
-  await createLoras(client, app, LORAS);
+  await createLoras(client, LORAS);
 });
 test.afterAll(() => client?.close());
 
@@ -100,6 +100,7 @@ test('searching, tagging many, exporting to ComfyUI, deleting and taking it back
   mkdirSync(join(comfyui, 'models', 'loras'), { recursive: true });
   mkdirSync(join(comfyui, 'comfy'), { recursive: true });
   for (const name of ['main.py', 'folder_paths.py', 'nodes.py']) writeFileSync(join(comfyui, name), '');
+  await client.choose([comfyui]);
   await client.api.app.settings.set({ comfyuiFolders: [comfyui] });
   await open(studio);
 

@@ -32,6 +32,8 @@ export interface ServedApp extends App {
 export interface DesktopApp extends App {
   readonly kind: 'desktop';
   readonly window: Page;
+  /** What the system's dialogs give from now on; nobody could click in them. */
+  dialogsGive(paths: readonly string[]): Promise<void>;
 }
 
 export type RunningApp = ServedApp | DesktopApp;
@@ -49,10 +51,19 @@ export async function makeHome(): Promise<string> {
   return home;
 }
 
+/** With the dialogs of the window: see app-with-dialogs.ts. */
+export function startAppWithDialogs(home: string): Promise<ServedApp> {
+  return start(home, {}, ['test/e2e/app-with-dialogs.ts', home, TOKEN]);
+}
+
 /** Starts the server over a data folder; may be done again after stop(), or after it was killed. @param env over the test's own */
-export async function startServer(home: string, env: NodeJS.ProcessEnv = {}): Promise<ServedApp> {
+export function startServer(home: string, env: NodeJS.ProcessEnv = {}): Promise<ServedApp> {
+  return start(home, env, ['main/cli.ts', 'serve', '--token', TOKEN, '--json']);
+}
+
+async function start(home: string, env: NodeJS.ProcessEnv, args: readonly string[]): Promise<ServedApp> {
   if (!existsSync(join(root, 'out/renderer/index.html'))) throw new Error('The interface is not built: npm run build comes first.');
-  const child = spawn(process.execPath, ['main/cli.ts', 'serve', '--token', TOKEN, '--json'], {
+  const child = spawn(process.execPath, [...args], {
     cwd: root,
     // As the command i2l does: build/i2l.mjs.
     env: { NODE_COMPILE_CACHE: compiled, ...process.env, ...env, I2L_HOME: home },

@@ -24,7 +24,8 @@ test('a LoRA is made: images named, estimate seen, created, watched to its end',
 test('a job that fails says why, and can be run again or forgotten', async ({ studio, app }) => {
   const file = join(app.home, 'soon gone.jpg');
   copyFileSync(examplePath('sea.jpg'), file);
-  const { api, close } = await connect(app);
+  const { api, choose, close } = await connect(app);
+  await choose([file]);
   const { id } = await api.sets.create({ name: 'Without images' });
   for await (const event of await api.sets.addImages({ id, files: [file] })) if (event.type === 'done') rmSync(file);
   close();

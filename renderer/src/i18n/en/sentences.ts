@@ -31,7 +31,8 @@ export const sentences: Sentences = {
   several: (failed, all) => `${failed} of ${all} failed; run the job again for these. The first: `,
   codes: {
     FILE_NOT_FOUND: about('it is not there. Check the path, or put it back.'),
-    FILE_UNREADABLE: about((told) => `it can’t be read${why(told)}.`),
+    // Without the system's word it is the content that can't be read, and the app's own words say what of it.
+    FILE_UNREADABLE: (told) => (told.has('system') ? about(`it can’t be read${why(told)}.`)(told) : told.message),
     FILE_WRITE_FAILED: about((told) => `it can’t be written${why(told)}. Check the permissions, or choose another place.`),
     FILE_TOO_LARGE: about((told) => `only files up to ${told.memory('most')} are taken.`),
     DISK_FULL: about((told) => `${space(told)}. Free some space, or choose another folder.`),

@@ -25,7 +25,7 @@ export const sentences: Sentences = {
   several: (failed, all) => `${all} 个中有 ${failed} 个失败；请重新运行任务以处理这些项。第一个：`,
   codes: {
     FILE_NOT_FOUND: about('找不到此文件或文件夹。请检查路径，或将其放回原处。'),
-    FILE_UNREADABLE: about((told) => `无法读取${why(told)}。`),
+    FILE_UNREADABLE: about((told) => (told.has('system') ? `无法读取${why(told)}。` : '无法读取其内容，文件可能已损坏或不完整。')),
     FILE_WRITE_FAILED: about((told) => `无法写入${why(told)}。请检查权限，或选择其他位置。`),
     FILE_TOO_LARGE: about((told) => `最大只接受 ${told.memory('most')} 的文件。`),
     DISK_FULL: about((told) => `${space(told)}。请释放空间，或选择其他文件夹。`),
