@@ -8,6 +8,7 @@ import { eventSchema, type EngineRequest, type Job } from '../../main/contract/j
 import { NO_TELEMETRY } from '../../main/onnx/no-telemetry.ts';
 import { makeDemoModels } from '../../main/pipelines/demo-models.ts';
 import { tempFolder } from '../unit/temp.ts';
+import { measure, sizeLine } from './bundle-size.ts';
 import { packApp, type PackedApp } from './packed-app.ts';
 
 const folder = tempFolder();
@@ -38,6 +39,12 @@ describe.runIf(process.platform === 'linux')('the packaged app', () => {
         ...EXAMPLES.map((name) => `resources/examples/${name}.jpg`),
       ]),
     );
+  });
+
+  test('each part of the build stays within its budget', () => {
+    const sizes = measure(join(packed.app, 'out'));
+    console.log(sizes.map(sizeLine).join('\n'));
+    expect(sizes.filter(({ over }) => over.length > 0).map(sizeLine)).toEqual([]);
   });
 
   test("holds none of the sources, tests and tools, nor another machine's binaries", () => {
