@@ -186,6 +186,8 @@ describe('one download of a file at a time', () => {
 
   test("the lock of a dead process is nobody's", async () => {
     writeFileSync(`${target}.part.lock`, '999999999 gone');
+    // And what another left that died while it took such a lock over.
+    writeFileSync(`${target}.part.lock.999999998-0.i2l-part`, '999999999 gone');
     await fetch();
     isWhole();
   });

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { fileError, I2lError, systemCode } from '../../contract/errors.ts';
-import { isAlive } from '../stale-files.ts';
+import { isAlive, removeStaleParts } from '../stale-files.ts';
+import { temporaryPath } from '../write-safetensors.ts';
 
 const SILENT_MS = 10_000;
 
@@ -14,6 +15,7 @@ const SILENT_MS = 10_000;
 export async function lockDownload(target: string): Promise<() => Promise<void>> {
   const file = lockPath(target);
   const mine = `${process.pid} ${randomUUID()}`;
+  removeStaleParts(file);
   for (let tries = 0; tries < 5; tries++) {
     try {
       await writeFile(file, mine, { flag: 'wx' });
@@ -37,7 +39,7 @@ async function removeDead(file: string, target: string): Promise<void> {
   const holder = await holderOf(file);
   if (holder === undefined) return;
   if (await isHeld(file, holder)) throw busy(target);
-  const aside = `${file}.${process.pid}`;
+  const aside = temporaryPath(file);
   try {
     await rename(file, aside);
   } catch (error) {
