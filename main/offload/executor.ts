@@ -1,6 +1,6 @@
 import type { HostTensor } from '../contract/tensor.ts';
 import { Session } from '../onnx/runtime.ts';
-import { goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
+import { freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
 import { runInLanes } from './lanes.ts';
 import { outputName } from './stage.ts';
 
@@ -33,7 +33,13 @@ async function runInTurn(run: NetworkRun): Promise<void> {
 
 /** Pixels, for one, are read once and would lie there for the rest of the run. */
 function forget(states: readonly Map<string, HostTensor>[], needed: ReadonlySet<string>): void {
-  for (const state of states) for (const name of state.keys()) if (!needed.has(name)) state.delete(name);
+  for (const state of states) {
+    for (const [name, tensor] of state) {
+      if (needed.has(name)) continue;
+      state.delete(name);
+      freed(tensor);
+    }
+  }
 }
 
 async function runGroup(
@@ -50,10 +56,12 @@ async function runGroup(
     for (const [i, chunk] of chunks.entries()) {
       const state = states[i] as Map<string, HostTensor>;
       const results = await named(name, session.run(pick(state, takes)));
+      const replaced = keeps.flatMap((key) => state.get(key) ?? []);
       for (const key of keeps) state.set(key, results[outputName(key)] as HostTensor);
       const before = performance.now();
       for (const key of emits) run.sink(key, results[key] as HostTensor, chunk);
       sinkMs += performance.now() - before;
+      for (const tensor of [...replaced, ...emits.map((key) => results[key] as HostTensor)]) freed(tensor);
     }
   } finally {
     await session.release();

@@ -1,5 +1,5 @@
 import type { HostTensor } from '../contract/tensor.ts';
-import { goOn, groupJoiner, named, pick, type JoinedGroup, type NetworkRun } from './group.ts';
+import { freed, goOn, groupJoiner, named, pick, type JoinedGroup, type NetworkRun } from './group.ts';
 import type { LaneResult, LaneTask } from './lane-thread.ts';
 import { outputName } from './stage.ts';
 import { Threads } from './threads.ts';
@@ -55,19 +55,16 @@ function take(
   const started = performance.now();
   for (const key of emits) run.sink(key, results[key] as HostTensor, { first: 0, count: run.plan.images });
   const sinkMs = performance.now() - started;
-  for (const { data } of Object.values(results)) freed(data);
+  for (const key of emits) freed(results[key] as HostTensor);
   run.trace.add({ network: run.plan.network, stages: name, weightBytes: group.weightBytes, createMs, runMs, sinkMs });
   run.onGroup(group, name);
 }
 
-/** In memory that all lanes see, so that tokens of many megabytes are not copied for each group. */
-function shared({ data, dims }: HostTensor): HostTensor {
+/** In memory that all lanes see, so that tokens of many megabytes are not copied for each group; the tensor itself is gone. */
+function shared(tensor: HostTensor): HostTensor {
+  const { data, dims } = tensor;
   const copy = new (data.constructor as Float32ArrayConstructor)(new SharedArrayBuffer(data.byteLength));
   copy.set(data as Float32Array);
+  freed(tensor);
   return { data: copy, dims };
-}
-
-/** Gives memory back at once: the garbage collector lets hundreds of megabytes gather. */
-function freed({ buffer }: HostTensor['data']): void {
-  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

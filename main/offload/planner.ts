@@ -136,7 +136,7 @@ export function shortfalls(request: PlanRequest): Shortfall[] {
 function shortfallsAt(request: PlanRequest, imagesPerRun: number): Shortfall[] {
   const { network, budget, deviceBudget = Infinity } = request;
   const inMemory = largestBy(request, (cost) => peakOf(request, [cost], { imagesPerRun, lanes: 1 }));
-  const onDevice = largestBy(request, (cost) => ownBytes([cost], imagesPerRun));
+  const onDevice = largestBy(request, (cost) => deviceBytes([cost], imagesPerRun));
   const needs = [
     { network, ...inMemory, budget, option: '--memory' },
     { network, ...onDevice, budget: deviceBudget, option: '--vram' },
@@ -169,14 +169,19 @@ function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number)
   return largest;
 }
 
-/** What a group takes where it runs: its weights, their cast copies and its activations. */
+/** What a group takes where it runs, beside its inputs: its weights, their cast copies and its activations. */
 function ownBytes(costs: readonly StageCost[], imagesPerRun: number): number {
   return sumWeights(costs) + workBytes(costs, imagesPerRun);
 }
 
+/** The same on another device, which has the inputs once more. */
+function deviceBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  return ownBytes(costs, imagesPerRun) + Math.max(...costs.map(({ inputBytes }) => inputBytes)) * imagesPerRun;
+}
+
 /**
  * Mapped weights, their cast copies and activations at the worst node, the results of the members before
- * it, and the state of all images. Each lane takes as much, and its last results wait to be taken.
+ * it, and the state of all images. Each lane takes as much but for the state, and its last results wait to be taken.
  */
 function peakOf(request: PlanRequest, costs: readonly StageCost[], { imagesPerRun, lanes }: Manner): number {
   const own = ownBytes(costs, imagesPerRun);
@@ -232,7 +237,7 @@ function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {
   return groups;
 
   function joinable(members: readonly StageCost[]): boolean {
-    const bytes = ownBytes(members, manner.imagesPerRun);
+    const bytes = deviceBytes(members, manner.imagesPerRun);
     return bytes <= Math.min(limit, deviceBudget) && peakOf(request, members, manner) <= budget;
   }
 }

@@ -1,4 +1,5 @@
 import type { GraphCost } from '../onnx/cost.ts';
+import { bytesOf } from '../onnx/dims.ts';
 import { Graph, type GraphOptions, type Value } from '../onnx/graph.ts';
 
 /**
@@ -34,6 +35,8 @@ export interface StageGraph {
   readonly takes: readonly string[];
   readonly keeps: readonly string[];
   readonly emits: readonly string[];
+  /** The state that it takes or gives, as it leaves it. */
+  readonly state: ReadonlyMap<string, Value>;
 }
 
 /**
@@ -64,7 +67,7 @@ export function joinStages(stages: readonly Stage[], needed: ReadonlySet<string>
   }
   const keeps = [...changed].filter((name) => needed.has(name));
   for (const name of keeps) graph.output(outputName(name), required(state.get(name), 'the join', name));
-  return { graph, takes, keeps, emits };
+  return { graph, takes, keeps, emits, state };
 }
 
 function required(value: Value | undefined, stage: string, name: string): Value {
@@ -81,17 +84,55 @@ export interface StageCost extends GraphCost {
   readonly id: string;
   /** The stage whose state it takes, the last of them; -1: it takes nothing that a stage before it changed. */
   readonly waitsFor: number;
+  /** Bytes of one image's state while it runs: what it takes, and what waits for stages behind it. */
+  readonly stateBytes: number;
 }
 
 /** What each stage costs, read off the graph that it builds. */
 export function stageCosts(stages: readonly Stage[], options?: GraphOptions): StageCost[] {
   const needed = neededAfter(stages);
+  const built = stages.map((stage, i) => buildAlone(stage, needed(i), options));
+  const state = stateBytes(built, needed);
   const changedBy = new Map<string, number>();
-  return stages.map((stage, i) => {
-    const { graph, takes, keeps } = joinStages([stage], needed(i), options);
-    const waitsFor = Math.max(-1, ...takes.map((name) => changedBy.get(name) ?? -1));
-    for (const name of keeps) changedBy.set(name, i);
-    return { id: stage.id, waitsFor, ...graph.cost() };
+  return built.map(({ id, taken, kept, cost }, i) => {
+    const waitsFor = Math.max(-1, ...[...taken.keys()].map((name) => changedBy.get(name) ?? -1));
+    for (const name of kept.keys()) changedBy.set(name, i);
+    return { id, waitsFor, stateBytes: state[i] as number, ...cost };
+  });
+}
+
+interface BuiltStage {
+  readonly id: string;
+  /** Bytes of one image's state that it takes, by name. */
+  readonly taken: ReadonlyMap<string, number>;
+  /** And that it gives to stages behind it. */
+  readonly kept: ReadonlyMap<string, number>;
+  readonly cost: GraphCost;
+}
+
+function buildAlone(stage: Stage, needed: ReadonlySet<string>, options: GraphOptions | undefined): BuiltStage {
+  const { graph, keeps, state } = joinStages([stage], needed, options);
+  return {
+    id: stage.id,
+    taken: new Map(stage.takes.map(({ name, value }) => [name, bytesOf(value(new Graph()))])),
+    kept: new Map(keeps.map((name) => [name, bytesOf(required(state.get(name), stage.id, name))])),
+    cost: graph.cost(),
+  };
+}
+
+/** One image's state while each stage runs: what no stage gives is there from the start, all goes with its last use. */
+function stateBytes(built: readonly BuiltStage[], needed: (i: number) => ReadonlySet<string>): number[] {
+  const given = new Set<string>();
+  const held = new Map<string, number>();
+  for (const { taken, kept } of built) {
+    for (const [name, bytes] of taken) if (!given.has(name)) held.set(name, bytes);
+    for (const name of kept.keys()) given.add(name);
+  }
+  return built.map(({ kept }, i) => {
+    const bytes = [...held.values()].reduce((sum, own) => sum + own, 0);
+    for (const name of held.keys()) if (!needed(i).has(name)) held.delete(name);
+    for (const [name, own] of kept) held.set(name, own);
+    return bytes;
   });
 }
 

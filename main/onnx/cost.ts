@@ -14,10 +14,10 @@ export interface GraphCost {
   readonly weights: readonly ByteRange[];
   /** Floating-point operations of the matrix products. */
   readonly flops: Amount;
-  /** Bytes alive at each node, the cast copies of weights included. */
+  /** Bytes that the run holds at each node beside its inputs, the cast copies of weights included. */
   readonly live: readonly Amount[];
   /** Bytes of one image's inputs. */
-  readonly stateBytes: number;
+  readonly inputBytes: number;
   /** Bytes of the results, alive until the run ends. */
   readonly results: Amount;
 }
@@ -65,7 +65,10 @@ export function runOrder(nodes: readonly NodeProto[]): readonly NodeProto[] {
   return order;
 }
 
-/** Follows each node's results from where they are made to where they are last used, in the runtime's order. */
+/**
+ * Follows each node's results from where they are made to where they are last used, in the runtime's order. A
+ * Reshape makes nothing: it gives the same bytes another shape.
+ */
 export function liveBytes(
   nodes: readonly NodeProto[],
   inputs: readonly Value[],
@@ -73,18 +76,32 @@ export function liveBytes(
   values: ReadonlyMap<string, Value>,
 ): Amount[] {
   const ordered = runOrder(nodes);
+  const sourceOf = reshaped(ordered, outputs);
   const lastUse = new Map<string, number>();
-  ordered.forEach((node, at) => node.input.forEach((name) => lastUse.set(name, at)));
+  ordered.forEach((node, at) => node.input.forEach((name) => lastUse.set(sourceOf(name), at)));
   outputs.forEach(({ name }) => lastUse.set(name, nodes.length));
-  const live = sumBytes(inputs);
+  const given = new Set(inputs.map(({ name }) => name));
+  const live = { fixed: 0, perImage: 0 };
   const count = (name: string, sign: 1 | -1): void => {
     const value = values.get(name);
-    if (value) live[scale(value.dims)] += sign * bytesOf(value); // Else a weight, which is mapped, or a small constant.
+    if (value && !given.has(name)) live[scale(value.dims)] += sign * bytesOf(value); // Else a weight, which is mapped, or a small constant.
   };
   return ordered.map((node, at) => {
-    for (const name of node.output) count(name, 1);
+    for (const name of node.output) if (sourceOf(name) === name) count(name, 1);
     const now = { ...live };
-    for (const name of new Set(node.input)) if (lastUse.get(name) === at) count(name, -1);
+    for (const name of new Set(node.input.map(sourceOf))) if (lastUse.get(name) === at) count(name, -1);
     return now;
   });
+}
+
+/** From a name to that of the bytes behind it; a result is in memory of its own. */
+function reshaped(ordered: readonly NodeProto[], outputs: readonly Value[]): (name: string) => string {
+  const leaving = new Set(outputs.map(({ name }) => name));
+  const sources = new Map<string, string>();
+  const sourceOf = (name: string): string => sources.get(name) ?? name;
+  for (const { opType, input, output } of ordered) {
+    const [from = '', to = ''] = [input[0], output[0]];
+    if (opType === 'Reshape' && !leaving.has(to)) sources.set(to, sourceOf(from));
+  }
+  return sourceOf;
 }

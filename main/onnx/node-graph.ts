@@ -198,7 +198,7 @@ export class NodeGraph {
       weights: [...new Map([...this.#weights.values()].map(({ range }) => [placeOf(range), range])).values()],
       flops: { ...this.#flops },
       live: live.map(({ fixed, perImage }) => ({ fixed: fixed + this.#packedBytes, perImage })),
-      stateBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
+      inputBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
       results: sumBytes(outputs),
     };
   }

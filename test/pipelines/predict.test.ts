@@ -52,7 +52,7 @@ const stage = (id: number, bytes: number, flops: number, waitsFor: number): Stag
       { name: `${id}`, dtype: 'BF16', shape: [bytes / 2], file: 'x', offset: id * 1000 * megabyte, length: bytes } as TensorRange,
     ],
   },
-  ...{ flops: { fixed: 0, perImage: flops }, live: [], stateBytes: 0, results: { fixed: 0, perImage: 0 } },
+  ...{ flops: { fixed: 0, perImage: flops }, live: [], inputBytes: 0, stateBytes: 0, results: { fixed: 0, perImage: 0 } },
 });
 
 describe('any plan', () => {

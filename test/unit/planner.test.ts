@@ -11,6 +11,7 @@ const RUNS = { seed: 11, numRuns: 1000 };
 interface Sizes {
   readonly weights: readonly number[];
   readonly live?: StageCost['live'];
+  readonly inputBytes?: number;
   readonly stateBytes?: number;
   readonly results?: StageCost['results'];
   readonly flops?: StageCost['flops'];
@@ -18,7 +19,10 @@ interface Sizes {
 
 const NOTHING = { fixed: 0, perImage: 0 };
 
-function stage(id: string, { weights, live = [], stateBytes = 0, results = NOTHING, flops = NOTHING }: Sizes): StageCost {
+function stage(
+  id: string,
+  { weights, live = [], inputBytes = 0, stateBytes = 0, results = NOTHING, flops = NOTHING }: Sizes,
+): StageCost {
   const ranges = weights.map((length, i) => ({
     name: `${id}.${i}`,
     dtype: 'BF16' as const,
@@ -27,7 +31,7 @@ function stage(id: string, { weights, live = [], stateBytes = 0, results = NOTHI
     offset: 0,
     length,
   }));
-  return { id, waitsFor: -1, weights: ranges, flops, live, stateBytes, results };
+  return { id, waitsFor: -1, weights: ranges, flops, live, inputBytes, stateBytes, results };
 }
 
 const weightBytes = (costs: readonly StageCost[]): number =>
@@ -49,6 +53,7 @@ const request: fc.Arbitrary<PlanRequest> = fc.record({
       fc.record({
         weights: fc.array(size, { maxLength: 4 }),
         live: fc.array(amount, { maxLength: 5 }),
+        inputBytes: fc.nat(MIB),
         stateBytes: fc.nat(MIB),
         results: amount,
         flops: amount,
@@ -175,7 +180,7 @@ describe('any plan', () => {
 
 test('a device’s own memory is kept, with weights, casts and activations of each group; a refusal names the smallest', () => {
   const onDevice = (costs: readonly StageCost[], count: number): number =>
-    Math.max(...costs.map((cost) => alone({ ...EMPTY, costs }, { ...cost, stateBytes: 0 }, count)));
+    Math.max(...costs.map((cost) => alone({ ...EMPTY, costs }, { ...cost, stateBytes: cost.inputBytes * count }, count)));
   const EMPTY: PlanRequest = { network: 'net', costs: [], images: 1, budget: 2 ** 50, baseline: 0, wholeBatch: false, lanes: 1 };
   let refused = 0;
   fc.assert(

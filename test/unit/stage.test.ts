@@ -71,3 +71,16 @@ test('costs of each stage by itself', () => {
     { id: 'third', stateBytes: 8, results: { fixed: 0, perImage: 8 } },
   ]);
 });
+
+test('state that waits for a later stage counts while others run, and goes with its last use', () => {
+  const [first, , last] = stages as [Stage, Stage, Stage];
+  const between: Stage = { id: 'between', takes: [port('b')], build: (g, take) => ({ state: { c: g.add(take('b'), one(g)) } }) };
+  const again: Stage = {
+    ...last,
+    takes: [port('c'), port('a')],
+    build: (g, take) => ({ emit: { done: g.add(take('c'), take('a')) } }),
+  };
+  const bytes = stageCosts([first, between, again, { ...last, id: 'end' }]).map(({ stateBytes }) => stateBytes);
+  // a; a and b; a and c; c
+  expect(bytes).toEqual([8, 16, 16, 8]);
+});
