@@ -15,7 +15,7 @@ export async function photographs(folder: string, count: number): Promise<string
       const file = join(folder, `photograph-${i}.jpg`);
       const hue = (360 * i) / count;
       await sharp(readFileSync(examples[i % examples.length] as string))
-        .modulate({ hue })
+        .modulate({ hue: Math.round(hue) })
         .toFile(file);
       return file;
     }),

@@ -1,0 +1,56 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { dinov3 } from '../../main/networks/dinov3.ts';
+import { i2l } from '../../main/networks/i2l.ts';
+import { layoutOf, type Network } from '../../main/networks/network.ts';
+import { qwen25vl } from '../../main/networks/qwen25vl.ts';
+import { siglip2 } from '../../main/networks/siglip2.ts';
+import type { Layout } from '../../main/weights/fingerprint.ts';
+import { sparse } from '../models/sparse-models.ts';
+
+/**
+ * Networks of the published widths and few layers, their weights holes in files: each stage takes the memory that
+ * it takes in the published network, and none takes its time or its room on the disk.
+ */
+const dino = { ...published(dinov3, 'dinov3-7b'), layers: 1 };
+const siglip = { ...published(siglip2, 'siglip2-g384'), layers: 1 };
+const qwen = { ...published(qwen25vl, 'qwen2.5-vl-7b'), layers: 1, visionLayers: 2, fullAttention: [1] };
+
+/** So many blocks that two lanes pay. */
+const STYLE_BLOCKS = 8;
+const RESIDUAL_BLOCKS = 2;
+
+/** Makes them in sub-folders by their ids. @returns the folder */
+export function makeWideModels(folder: string): string {
+  write(folder, 'dinov3-7b', layoutOf(dinov3, dino), {
+    model_type: 'dinov3_vit',
+    num_attention_heads: dino.heads,
+    image_size: dino.imageSize,
+  });
+  write(folder, 'siglip2-g384', layoutOf(siglip2, siglip), {
+    model_type: 'siglip_vision_model',
+    num_attention_heads: siglip.heads,
+  });
+  write(folder, 'qwen2.5-vl-7b', layoutOf(qwen25vl, qwen), {
+    num_attention_heads: qwen.heads,
+    rope_scaling: { mrope_section: qwen.ropeSections },
+    vision_config: { num_heads: qwen.visionHeads, fullatt_block_indexes: qwen.fullAttention },
+  });
+  write(folder, 'qwen-image-i2l-style', layoutOf(i2l, { ...published(i2l, 'qwen-image-i2l-style'), blocks: STYLE_BLOCKS }));
+  for (const id of ['qwen-image-i2l-coarse', 'qwen-image-i2l-fine'])
+    write(folder, id, layoutOf(i2l, { ...published(i2l, id), blocks: RESIDUAL_BLOCKS }));
+  return folder;
+}
+
+function published<Config>({ published: known }: Network<Config>, id: string): Config {
+  const config = known[id];
+  if (config === undefined) throw new Error(`${id} is not published`);
+  return config;
+}
+
+function write(folder: string, id: string, layout: Layout, config: object = {}): void {
+  const path = join(folder, id, 'model.safetensors');
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(join(dirname(path), 'config.json'), JSON.stringify(config));
+  sparse(path, layout, 'BF16', { synthetic: 'zeros; not a trained model' });
+}
