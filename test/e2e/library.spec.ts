@@ -166,6 +166,7 @@ test('LoRA files are dropped: each comes in once, and what is none is told by it
   await expect(refused).toContainText('photo.jpg: this is no LoRA');
   await expect(refused).toContainText('no.safetensors: this is not a usable safetensors file');
   await expect(refused).not.toContainText(app.home);
+  await look(studio, 'library-refused-light-en');
   await refused.getByRole('button', { name: 'Dismiss' }).click();
   // The browser logs the refusals.
   problems.length = 0;
@@ -200,10 +201,11 @@ test('a picture is chosen of its images, dropped, and taken away', async ({ stud
   const choose = studio.getByRole('button', { name: 'Choose the picture' });
   const dialog = studio.getByRole('dialog', { name: 'Picture of this LoRA' });
 
+  await expect(studio.getByRole('slider', { name: 'Rank of the new version' })).toBeVisible({ timeout: 30_000 });
   await choose.click();
   await expect(dialog.getByRole('button', { name: 'Image 1 of 2' })).toHaveAttribute('aria-pressed', String(images[0] === before));
-  const second = dialog.getByRole('button', { name: 'Image 2 of 2' });
-  await second.click();
+  await look(studio, 'library-picture-light-en');
+  await dialog.getByRole('button', { name: 'Image 2 of 2' }).click();
   await expect(dialog).toHaveCount(0);
   expect(await preview()).toBe(images[1]);
 
