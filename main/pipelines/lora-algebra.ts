@@ -30,6 +30,8 @@ const TOLD_EVERY_MS = 50;
 const BYTES_PER_THREAD = 32 << 20;
 /** Node and the runtime, once more for each thread. */
 const THREAD_BYTES = 48 << 20;
+/** And factors that the garbage collector has not given back yet (measured: up to 60 MiB). */
+const BASELINE_BYTES = ENGINE_BASELINE_BYTES + (64 << 20);
 /** Modules that are asked for ahead, for each thread: one is worked on, one waits. */
 const AHEAD = 2;
 
@@ -50,7 +52,7 @@ export class LoraAlgebra {
   /** @throws I2lError MEMORY_BUDGET */
   constructor(context: PipelineContext, job: { readonly threads: number; readonly memory: number }, passes: readonly LoraPass[]) {
     const peak = peakOf(passes);
-    const smallest = ENGINE_BASELINE_BYTES + peak.bytes;
+    const smallest = BASELINE_BYTES + peak.bytes;
     if (smallest > job.memory) {
       const { step: network, module: stage } = peak;
       throw memoryRefusal([{ network, stage, smallest, budget: job.memory, option: '--memory' }]);
@@ -58,7 +60,7 @@ export class LoraAlgebra {
     this.#work = passes.map((pass) => ({ step: pass.kind, done: 0, total: bytesOf(pass) }));
     const bytes = this.#work.reduce((sum, { total }) => sum + total, 0);
     const heavyBytes = this.#work.reduce((sum, { step, total }) => sum + (isHeavy(step) ? total : 0), 0);
-    const fits = Math.floor((job.memory - ENGINE_BASELINE_BYTES) / (THREAD_BYTES + AHEAD * peak.bytes));
+    const fits = Math.floor((job.memory - BASELINE_BYTES) / (THREAD_BYTES + AHEAD * peak.bytes));
     this.#context = context;
     this.#workers = startWorkers(Math.min(threadsOf(job.threads), fits, Math.floor(heavyBytes / BYTES_PER_THREAD)));
     this.#total = { tasks: passes.reduce((sum, { tasks }) => sum + tasks.length, 0), bytes };
