@@ -1,7 +1,7 @@
 import type { Page } from '@playwright/test';
 import { connect, type AppClient } from './client.ts';
 import { createLoras, makeSet } from './create-loras.ts';
-import { EXAMPLES, images, open } from './create-screen.ts';
+import { examplePath, EXAMPLES, images, open } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 import { expectAccessible } from './look.ts';
 
@@ -85,7 +85,7 @@ test.beforeAll(async ({ app }) => {
   await createLoras(client, made);
   const { loras } = await client.api.loras.list({ text: 'Unwanted' });
   await client.api.loras.remove({ ids: loras.map(({ id }) => id) });
-  await makeSet(client, 'Of three images', EXAMPLES);
+  await makeSet(client, 'Of three images', EXAMPLES.map(examplePath));
 });
 test.afterAll(() => client?.close());
 

@@ -1,9 +1,11 @@
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect } from './client.ts';
+import { connect, type AppClient } from './client.ts';
+import { createLoras, makeSet } from './create-loras.ts';
 import { examplePath, EXAMPLES, fillSet, jobNamed, open } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 import { LANGUAGES, look, resetLook, setLook, THEMES } from './look.ts';
+import type { RunningApp } from './running-app.ts';
 
 /** The others have specs of their own. */
 const SCREENS = ['queue', 'settings'] as const;
@@ -91,14 +93,32 @@ test('settings are reset only when asked twice; Escape goes back', async ({ stud
   await expect(studio.getByLabel('CPU threads')).toHaveValue('1');
 });
 
+/** A job that is done, one that failed, one that waits in a paused queue. @returns the id of the one that failed */
+async function fillQueue(client: AppClient, { home }: RunningApp): Promise<number> {
+  const { api } = client;
+  await createLoras(client, [['Autumn light', EXAMPLES]]);
+  const file = join(home, 'not there any more.jpg');
+  copyFileSync(examplePath('town.jpg'), file);
+  const lost = await makeSet(client, 'Old town', [file]);
+  rmSync(file);
+  const recipe = { target: 'qwen-image', experts: [{ name: 'style', strength: 1 }] } as const;
+  const create = (setIds: number[]) => api.recipe.create({ ...recipe, experts: [...recipe.experts], setIds });
+  const { id } = await create([lost]);
+  await expect.poll(async () => (await api.jobs.get({ id })).state, { timeout: 60_000 }).toBe('failed');
+  await api.jobs.pauseQueue({});
+  await create([await makeSet(client, 'Winter sea', EXAMPLES.map(examplePath))]);
+  return id;
+}
+
 test('axe finds nothing on any screen, in both themes and languages; screenshots', async ({ studio, app }) => {
   test.setTimeout(240_000);
   const client = await connect(app);
+  const failed = await fillQueue(client, app);
   for (const language of LANGUAGES) {
     for (const theme of THEMES) {
       await setLook(client, studio, theme, language);
       for (const screen of SCREENS) {
-        await open(studio, screen);
+        await open(studio, screen === 'queue' ? `queue/${failed}` : screen);
         await expect(studio.getByRole('heading', { level: 1 })).toBeVisible();
         await expect(studio.getByRole('status', { name: /Loading|正在加载/ })).toHaveCount(0);
         await look(studio, `${screen}-${theme}-${language}`);
@@ -106,5 +126,6 @@ test('axe finds nothing on any screen, in both themes and languages; screenshots
     }
   }
   await resetLook(client);
+  await client.api.jobs.resumeQueue();
   client.close();
 });
