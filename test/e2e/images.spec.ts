@@ -1,5 +1,6 @@
 import type { Page } from '@playwright/test';
 import sharp from 'sharp';
+import { connect } from './client.ts';
 import { drop, example, examplePath, EXAMPLES, imageNames, images, newSet } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 
@@ -77,4 +78,15 @@ test('images are moved by the keyboard and by buttons, and the keyboard stays wi
   await expect.poll(() => imageNames(studio)).toEqual([first, second, third]);
   await studio.reload();
   await expect.poll(() => imageNames(studio)).toEqual([first, second, third]);
+});
+
+test('many image sets are shown a page at a time, and the rest as one comes to the end', async ({ studio, app }) => {
+  const { api, close } = await connect(app);
+  for (let i = 0; i < 60; i++) await api.sets.create({ name: `Set of many ${i}` });
+  close();
+  await studio.getByLabel('Search image sets').fill('of many');
+  const boxes = studio.getByRole('checkbox', { name: /^Include Set of many/ });
+  await expect(boxes).toHaveCount(50);
+  await boxes.last().scrollIntoViewIfNeeded();
+  await expect(boxes).toHaveCount(60);
 });
