@@ -66,12 +66,12 @@ export const create: Dictionary['create'] = {
   target: '目标模型',
   targets: { 'qwen-image': 'Qwen-Image', 'z-image': 'Z-Image' },
   experts: '从图片中提取什么',
-  expertNames: { style: '风格', coarse: '粗略', fine: '精细', bias: '偏置' },
+  expertNames: { style: '风格', coarse: '内容', fine: '细节', bias: '校正' },
   expertTexts: {
     style: '保留图片的风格，内容自由发挥。',
     coarse: '带入图片的内容，例如同一只猫。',
-    fine: '增强细节，与“粗略”一起使用效果最佳。',
-    bias: '将结果拉回模型自身的观感，与“粗略”和“精细”配合使用。',
+    fine: '增强细节，与“内容”一起使用效果最佳。',
+    bias: '将结果拉回模型自身的观感，与“内容”和“细节”配合使用。',
   },
   needs: (size) => `需要 ${size} 的模型，目前尚未下载。`,
   needsSome: '所需模型尚未下载。',
@@ -93,7 +93,7 @@ export const create: Dictionary['create'] = {
   lacks: {
     sets: '请选择图片集，或拖入图片。',
     images: '所选图片集中还没有图片。',
-    experts: '请启用“风格”“粗略”或“精细”。',
+    experts: '请启用“风格”“内容”或“细节”。',
     models: '此选择所需的模型尚未下载。',
   },
 };

@@ -18,7 +18,7 @@ export const library: Dictionary['library'] = {
   target: '目标模型',
   targets: { 'qwen-image': 'Qwen-Image', 'z-image': 'Z-Image', unknown: '其他模型' },
   expert: '专家',
-  experts: { style: '风格', coarse: '粗略', fine: '精细', bias: '偏置' },
+  experts: { style: '风格', coarse: '内容', fine: '细节', bias: '校正' },
   tags: '标签',
   tagsNone: '还没有标签',
   tagsAll: '须全部具备',
