@@ -227,7 +227,7 @@ const progressSchema = z.object({
   etaSeconds: z.number(),
   /** Where it computes: 'cpu', 'cuda' … */
   device: z.string(),
-  /** What of each step is done, for who knows how fast this machine does it; the unit is the engine's own. */
+  /** What of each step is done, for who knows how fast this machine does it; in seconds that another machine would take. */
   work: z.array(z.object({ step: z.string(), done: z.number(), total: z.number() })).readonly(),
 });
 

@@ -34,6 +34,8 @@ const THREAD_BYTES = 48 << 20;
 const BASELINE_BYTES = ENGINE_BASELINE_BYTES + (64 << 20);
 /** Modules that are asked for ahead, for each thread: one is worked on, one waits. */
 const AHEAD = 2;
+/** A guess of the factors' bytes that two cores work through; see test/bench/RESULTS.md. */
+const BYTES_PER_SECOND = 1e8;
 
 /**
  * Runs LoRA algebra module by module on the CPU: memory follows the largest module, not the file. A job's
@@ -123,7 +125,7 @@ export class LoraAlgebra {
       images: 1,
       etaSeconds: (elapsed / 1000 / bytesDone) * (this.#total.bytes - bytesDone),
       device: 'cpu',
-      work: this.#work.map((pass) => ({ ...pass })),
+      work: this.#work.map(({ step, done, total }) => ({ step, done: done / BYTES_PER_SECOND, total: total / BYTES_PER_SECOND })),
     });
   }
 }

@@ -19,7 +19,7 @@ export interface SlowJob {
 const image = new URL('../../resources/examples/hills.jpg', import.meta.url).pathname;
 
 export function makeSlowJob(folder: string): SlowJob {
-  const models = makeTinyModels(join(folder, 'models'), { ...styleTiny, hidden: 512, blocks: 24 });
+  const models = makeTinyModels(join(folder, 'models'), { ...styleTiny, hidden: 4096, blocks: 24 });
   const memory = smallestBudget(models);
   return {
     models,
