@@ -37,7 +37,7 @@ export class RunProgress {
     const passed = Math.min(etaSeconds, Math.max(0, seconds - then));
     if (passed === 0) return progress;
     // At the speed at which the time left goes by.
-    const share = fraction === undefined ? {} : { fraction: Math.min(1, fraction + ((1 - fraction) * passed) / etaSeconds) };
+    const share = fraction === undefined ? {} : { fraction: advanced(fraction, passed / etaSeconds) };
     return { ...progress, ...share, etaSeconds: etaSeconds - passed };
   }
 
@@ -56,6 +56,14 @@ export class RunProgress {
     if (!this.#last || passed > 0) this.#last = { seconds, bytes };
     return this.#speed === undefined ? {} : { bytesPerSecond: this.#speed };
   }
+}
+
+/** A job that is held up is not done, however long it takes. */
+const MOST_GUESSED = 0.99;
+
+/** @param share of what is left, that should be done by now */
+function advanced(fraction: number, share: number): number {
+  return Math.max(fraction, Math.min(MOST_GUESSED, fraction + (1 - fraction) * share));
 }
 
 function shareOf(done: number, left: number): number {

@@ -285,7 +285,7 @@ describe('progress of a run', () => {
     expect(progress.at(7)?.etaSeconds).toBeCloseTo(6);
     expect(progress.at(7)?.fraction).toBeCloseTo(0.4);
     expect(progress.at(4)).toMatchObject({ etaSeconds: 8 });
-    expect(progress.at(99)).toMatchObject({ etaSeconds: 0, fraction: 1 });
+    expect(progress.at(99)).toMatchObject({ etaSeconds: 0, fraction: 0.99 });
     progress.update({ step: 's', stage: '' }, 100);
     expect(progress.at(200)).toEqual({ step: 's', stage: '' });
   });
