@@ -18,6 +18,7 @@ import { declareScheme, serveScheme } from './shell/protocol.ts';
 import { KeptTokens } from './shell/tokens.ts';
 import { WindowState } from './shell/window-state.ts';
 import { openWindow } from './shell/window.ts';
+import { endWords } from './shell/words.ts';
 import { Assets } from './web/assets.ts';
 import { makeSite } from './web/site.ts';
 
@@ -65,7 +66,8 @@ async function start(): Promise<void> {
   const window = openWindow(preload, windowState);
   app.on('second-instance', () => window.show());
   app.on('window-all-closed', () => app.quit());
-  await followQueue(studio.services.queue.events.watch(), window);
+  const { queue, settings } = studio.services;
+  await followQueue(queue.events.watch(), window, () => endWords(settings.get().language, app.getLocale()));
 }
 
 /** By the library's own word: no path comes from the page. */

@@ -13,6 +13,7 @@ class App extends EventEmitter {
   whenReady = (): Promise<void> => Promise.resolve();
   setAppUserModelId = (): void => undefined;
   setPath = (): void => undefined;
+  getLocale = (): string => 'en';
   quit = (): void => {
     let held = false;
     this.emit('will-quit', { preventDefault: () => (held = true) });

@@ -22,6 +22,7 @@ vi.mock('electron', () => ({
   },
 }));
 const { followQueue } = await import('../../main/shell/progress.ts');
+const { endWords } = await import('../../main/shell/words.ts');
 
 const window = { isDestroyed: vi.fn(), isFocused: vi.fn(), setProgressBar: vi.fn(), show: vi.fn() };
 
@@ -52,6 +53,7 @@ async function follow(...events: readonly QueueEvent[]): Promise<void> {
       yield* events;
     })(),
     window as unknown as BrowserWindow,
+    () => endWords('system', 'en-GB'),
   );
 }
 
@@ -94,7 +96,20 @@ describe('a notification', () => {
       now(job(1, 'done'), job(2, 'running')),
       now(failed),
     );
-    expect(told()).toEqual([{ title: 'Job 1' }, { title: 'Job 2', body: error.message }]);
+    expect(told()).toEqual([
+      { title: 'Job 1', body: 'Done.' },
+      { title: 'Job 2', body: error.message },
+    ]);
+  });
+
+  test('is in the language of the settings, or of the system', () => {
+    const [done, failed] = [job(1, 'done'), job(1, 'failed', { error })];
+    for (const words of [endWords('zh-CN', 'en'), endWords('system', 'zh-Hans-CN')]) {
+      expect(words(done)).toBe('已完成。');
+      expect(words(failed)).toContain('失败');
+    }
+    expect(endWords('en', 'zh-CN')(done)).toBe('Done.');
+    expect(endWords('system', 'de')(failed)).toBe(error.message);
   });
 
   test('a click shows the window', async () => {
