@@ -61,6 +61,10 @@ const DIALOGS: Readonly<Record<string, OpenIt>> = {
     await button(page, 'Compare');
     await expect(page.getByRole('cell').first()).toBeVisible({ timeout: 30_000 });
   }),
+  'picture of a LoRA': onScreen('library', async (page) => {
+    await page.getByRole('option', { name: 'Hills' }).click();
+    await button(page, 'Choose the picture');
+  }),
   tag: onSelection((page) => button(page, 'Tag')),
   'end of the trash': onScreen('library', async (page) => {
     await page.getByLabel('Trash').check();
