@@ -72,7 +72,6 @@ export const recipeContract = {
           target,
           experts,
           dtype: dtype.default('bf16'),
-          models: createJobSchema.shape.models.optional(),
           memory: createJobSchema.shape.memory.optional(),
         })
         .refine((input) => (input.images === undefined) !== (input.setIds === undefined), 'expected either images or setIds'),

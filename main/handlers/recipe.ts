@@ -40,14 +40,13 @@ export const recipeRouter = recipe.router({
 });
 
 interface Costed extends Pick<CreateJob, 'target' | 'experts' | 'dtype'> {
-  readonly models?: CreateJob['models'];
   readonly memory?: number | undefined;
 }
 
 /** @param counts images of each LoRA */
 async function estimateOf(
   counts: readonly number[],
-  { models, memory, ...choice }: Costed,
+  { memory, ...choice }: Costed,
   context: RecipeContext,
 ): Promise<Estimate> {
   // It brings onnxruntime with it, which a start of the app doesn't need.
@@ -55,7 +54,7 @@ async function estimateOf(
   const common = {
     ...choice,
     memory: memory ?? context.settings.get().memory,
-    models: models ?? (await whereTheyLie(choice, context)),
+    models: await whereTheyLie(choice, context),
     ...eightBitOf(context),
   };
   const images = counts.reduce((sum, count) => sum + count, 0);

@@ -100,6 +100,12 @@ test('LoRAs of one job, and of jobs that still wait, never take the same file', 
   expect(again.sets[0]?.library?.name).toBe('sea- night-');
 });
 
+test('an estimate opens the models of this machine alone, whatever files it is told of', async () => {
+  const asked = { images: 1, ...style };
+  const told = { ...asked, models: { 'siglip2-g384': join(base, 'not there.safetensors') } };
+  expect(await api.recipe.estimate(told)).toEqual(await api.recipe.estimate(asked));
+});
+
 test('an estimate of sets counts what will be made: one LoRA each, without images of weight 0', async () => {
   const [large, small] = [await set('Large', 3), await set('Small', 2)];
   await api.sets.setImage({ id: small.id, hash: small.hashes[0] ?? '', change: { weight: 0 } });
