@@ -145,7 +145,7 @@ export const hubAccessSchema = z.object({
   hub: hubNameSchema,
   /** Null where the environment gives one that is none. */
   endpoint: z.string().nullable(),
-  /** kept: by the system, for this app. */
+  /** kept: by the system, for this app, which sends it to the hub itself and to no mirror. */
   token: z.enum(['kept', 'environment', 'none']),
 });
 export type HubAccess = z.infer<typeof hubAccessSchema>;

@@ -20,7 +20,7 @@ import { pullModels, type PulledFile } from '../weights/hub/pull.ts';
 import { DownloadRecords, type DownloadRecord } from '../weights/hub/records.ts';
 import { removeRecorded, type Removed } from '../weights/hub/remove.ts';
 import { Repositories } from '../weights/hub/repositories.ts';
-import { makeSource, sourceFromEnvironment, type HubSource } from '../weights/hub/sources.ts';
+import { isHubItself, makeSource, sourceFromEnvironment, type HubSource } from '../weights/hub/sources.ts';
 import { prepareRepair, verifyFound, verifyRecord } from '../weights/hub/verify.ts';
 import { locateModel, missingHere } from '../weights/locate.ts';
 import { findModels, type FindOptions, type ModelFolders } from './find-models.ts';
@@ -31,7 +31,7 @@ export interface ModelStoreOptions {
   readonly dataFolder: string;
   /** As they are now: the user's settings may change them. */
   readonly folders: () => Omit<ModelFolders, 'dataFolder'>;
-  /** Of the user's accounts, from wherever they are kept safe; else from the environment. */
+  /** Of the user's accounts, from wherever they are kept safe: for the hubs themselves alone. Else from the environment. */
   readonly token?: ((hub: HubName) => Promise<string | undefined>) | undefined;
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -238,8 +238,10 @@ export class ModelStore {
 
   async #source(hub: HubName, endpoint: string | undefined): Promise<HubSource> {
     const fromEnv = sourceFromEnvironment(hub, this.#options.env);
-    const token = (await this.#options.token?.(hub)) ?? fromEnv.token;
-    return makeSource(hub, endpoint ?? fromEnv.endpoint, token);
+    const source = makeSource(hub, endpoint ?? fromEnv.endpoint, fromEnv.token);
+    // A page may name any mirror, and it is given no secret that this app keeps.
+    const kept = isHubItself(source) ? await this.#options.token?.(hub) : undefined;
+    return kept === undefined ? source : makeSource(hub, source.endpoint, kept);
   }
 }
 

@@ -4,6 +4,7 @@ import { createRouterClient, type RouterClient } from '@orpc/server';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { pulledFilesSchema, verifiedFilesSchema } from '../../main/contract/models-api.ts';
 import type { I2lError } from '../../main/contract/errors.ts';
+import type { HubName } from '../../main/contract/models.ts';
 import { hasEnded } from '../../main/contract/queue.ts';
 import { errorFromWire } from '../../main/contract/wire-errors.ts';
 import { modelsRouter } from '../../main/handlers/models.ts';
@@ -35,12 +36,7 @@ beforeEach(async () => {
   server = await HubServer.start();
   server.add(bias.hubs.huggingface, bias.file, lora);
   home = mkdtempSync(join(root, 'home-'));
-  const store = new ModelStore({
-    dataFolder: join(home, 'data'),
-    folders: () => ({ modelsFolder: join(home, 'models'), surroundings: { home, env: {}, platform: process.platform } }),
-    env: { HF_ENDPOINT: server.hubUrl, MODELSCOPE_ENDPOINT: server.hubUrl },
-    token: async (hub) => (hub === 'huggingface' ? 'hf_kept' : undefined),
-  });
+  const store = storeWith({ HF_ENDPOINT: server.hubUrl, MODELSCOPE_ENDPOINT: server.hubUrl });
   queue = new JobQueue({ store: new MemoryStore(), runners: modelRunners(async () => store) });
   queue.start();
   const dataFolder = join(home, 'data');
@@ -50,6 +46,17 @@ afterEach(async () => {
   await queue.close();
   await server.stop();
 });
+
+const keptToken = async (hub: HubName): Promise<string | undefined> => (hub === 'huggingface' ? 'hf_kept' : undefined);
+
+function storeWith(env: NodeJS.ProcessEnv, token = keptToken): ModelStore {
+  return new ModelStore({
+    dataFolder: join(home, 'data'),
+    folders: () => ({ modelsFolder: join(home, 'models'), surroundings: { home, env: {}, platform: process.platform } }),
+    env,
+    token,
+  });
+}
 
 /** Several blocks, so that a download of it can be stopped in the middle. */
 function makeLargeLora(path: string): string {
@@ -180,6 +187,35 @@ test('a mirror needs a hub, and an address that is one, before a job is made', a
     expect((await failure(models.pull({ models: [bias.id], ...input }))).code).toBe('BAD_ARGUMENT');
   }
   expect(queue.list({ limit: 10, offset: 0 })).toEqual([]);
+});
+
+describe('a kept token', () => {
+  const tokensSent = (): unknown[] => server.asked.map(({ headers }) => headers.authorization).filter(Boolean);
+
+  test.each(['the environment', 'whoever asks'])('is not sent to a mirror that %s names', async (who) => {
+    const mirror = who === 'whoever asks' ? { endpoint: server.hubUrl } : {};
+    const { id } = await models.pull({ models: [bias.id], source: 'huggingface', ...mirror });
+    expect((await ended(id)).state).toBe('done');
+    expect(server.asked.length).toBeGreaterThan(1);
+    expect(tokensSent()).toEqual([]);
+  });
+
+  test("of the environment is, as by the hubs' own tools", async () => {
+    const store = storeWith({ HF_ENDPOINT: server.hubUrl, HF_TOKEN: 'hf_environment' });
+    await store.pull({ models: [bias], source: 'huggingface', acceptedLicences: [] });
+    expect(new Set(tokensSent())).toEqual(new Set(['Bearer hf_environment']));
+  });
+
+  test('is asked for where the hub itself is', async () => {
+    const asked: HubName[] = [];
+    const store = storeWith({}, async (hub) => {
+      asked.push(hub);
+      return undefined;
+    });
+    const pull = { models: [bias], source: 'huggingface' as const, acceptedLicences: [] };
+    expect((await failure(store.pull(pull))).code, 'tests have no network').toBe('HUB_UNREACHABLE');
+    expect(asked).toEqual(['huggingface']);
+  });
 });
 
 test('paused in the middle it goes on where it was', async () => {

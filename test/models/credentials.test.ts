@@ -3,7 +3,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { credentialsOf, makeSource, sourceFromEnvironment } from '../../main/weights/hub/sources.ts';
+import { credentialsOf, isHubItself, makeSource, sourceFromEnvironment } from '../../main/weights/hub/sources.ts';
 import { rejectionOf, thrownBy } from '../unit/errors.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { BLOCK, fetchFile, randomBytes, sourceOf } from './downloads.ts';
@@ -76,6 +76,16 @@ describe('a token', () => {
     expect(error.code).toBe('BAD_ARGUMENT');
     expect(error.message).not.toContain(TOKEN);
   });
+});
+
+test('a hub is known by its whole origin, however it is written', () => {
+  for (const endpoint of [undefined, 'huggingface.co', 'https://HuggingFace.co/', 'https://huggingface.co:443']) {
+    expect(isHubItself(makeSource('huggingface', endpoint)), endpoint).toBe(true);
+  }
+  expect(isHubItself(makeSource('modelscope'))).toBe(true);
+  for (const endpoint of ['http://huggingface.co', 'huggingface.co.evil.test', 'huggingface.co:8443', 'www.modelscope.cn']) {
+    expect(isHubItself(makeSource('huggingface', endpoint)), endpoint).toBe(false);
+  }
 });
 
 describe('a gated repository', () => {

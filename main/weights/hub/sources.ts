@@ -29,6 +29,11 @@ export function sourceFromEnvironment(hub: HubName, env: Environment = process.e
   return makeSource(hub, endpoint || undefined, (hugging ? env['HF_TOKEN'] : env['MODELSCOPE_API_TOKEN']) || undefined);
 }
 
+/** Whether this is the hub itself, over a connection that nobody else reads, and no mirror of it. */
+export function isHubItself({ hub, endpoint }: HubSource): boolean {
+  return new URL(endpoint).origin === DEFAULTS[hub];
+}
+
 /** @param endpoint of a mirror; without a scheme it is taken as https. @throws I2lError BAD_ARGUMENT */
 export function makeSource(hub: HubName, endpoint: string = DEFAULTS[hub], token?: string): HubSource {
   const text = endpoint.trim();

@@ -99,7 +99,7 @@ export const models: Dictionary['models'] = {
   hubs: { auto: '自动', huggingface: 'Hugging Face', modelscope: 'ModelScope' },
   hubHint: '“自动”会在下载开始时选用响应最快的平台，缺少的文件则从另一平台获取。',
   mirror: '镜像',
-  mirrorHint: '所选平台的镜像地址。你的访问令牌也会发送给它。',
+  mirrorHint: '所选平台的镜像地址。系统钥匙串中的令牌不会发送给它；环境变量中的令牌会。',
   mirrorNone: '选择一个平台后才能使用其镜像。',
   token: '访问令牌',
   tokens: { kept: '来自系统钥匙串', environment: '来自环境变量', none: '无' },
