@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { eventSchema, outputsOf, type EngineEvent, type EngineRequest, type Job, type JobResult } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { NO_TELEMETRY } from './onnx/no-telemetry.ts';
-import { removeStaleParts } from './weights/stale-files.ts';
+import { removeStaleParts, removeStalePartsIn } from './weights/stale-files.ts';
 
 export interface EngineRun {
   readonly onEvent: (event: EngineEvent) => void;
@@ -146,10 +146,16 @@ function listenerOf(
     onEnd: (end) => {
       if (answered) return;
       const { pid } = engine();
-      if (pid !== undefined) for (const output of outputsOf(job)) removeStaleParts(output, pid);
+      if (pid !== undefined) removeHalfWritten(job, pid);
       reject(silence.isTooLong ? hangError(silence) : endError(end, isAborted()));
     },
   };
+}
+
+/** What a dead engine left of the job's files, and of copies that it made on the way. */
+function removeHalfWritten(job: Job, pid: number): void {
+  for (const output of outputsOf(job)) removeStaleParts(output, pid);
+  if ('eightBit' in job && job.eightBit) removeStalePartsIn(job.eightBit.folder, pid);
 }
 
 function hangError({ seconds }: Silence): I2lError {

@@ -73,7 +73,17 @@ function predictionLine({
   return `  predicted: ${machine.padEnd(42)} ${formatDuration(seconds).padStart(8)}  (${parts.join(', ')})`;
 }
 
-function estimateWords({ networks, weightBytes, peakBytes, seconds, rank, modules, outputBytes, images }: JobEstimate): string {
+function estimateWords({
+  networks,
+  weightBytes,
+  peakBytes,
+  seconds,
+  rank,
+  modules,
+  outputBytes,
+  images,
+  copies,
+}: JobEstimate): string {
   const rows = networks.map((network) => {
     const { stages, runs, imagesPerRun } = network;
     const how = `${stages} stages in ${runs} runs, ${counted(imagesPerRun, 'image')} a run`;
@@ -81,7 +91,8 @@ function estimateWords({ networks, weightBytes, peakBytes, seconds, rank, module
   });
   return [
     `${counted(images, 'image')} -> rank ${rank}, ${modules} modules, ${formatBytes(outputBytes)}`,
+    ...copies.map(({ of, bytes }) => `  first, once: an 8-bit copy of ${of}, ${formatBytes(bytes)}`),
     ...rows,
-    `  in all   reads ${formatBytes(weightBytes)}, peak ${formatBytes(peakBytes)}, about ${formatDuration(seconds)} (a guess for two cores; the run measures as it goes)`,
+    `  in all   reads ${formatBytes(weightBytes)}, peak ${formatBytes(peakBytes)}, about ${formatDuration(seconds)} (a guess by this machine's cores; the run measures as it goes)`,
   ].join('\n');
 }

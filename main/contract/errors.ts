@@ -92,6 +92,7 @@ export const ERROR_REASONS = [
   'bad-factors',
   'key-form',
   'no-trainer-target',
+  'copies-in-use',
   // images
   'image-empty',
   'not-an-image',

@@ -1,5 +1,6 @@
 import { implement } from '@orpc/server';
 import { I2lError } from '../contract/errors.ts';
+import type { CreateJob } from '../contract/job.ts';
 import { modelsContract } from '../contract/models-api.ts';
 import type { HubName, PullSource } from '../contract/models.ts';
 import type { JobQueue } from '../jobs/queue.ts';
@@ -70,9 +71,13 @@ export const modelsRouter = models.router({
     return queue.enqueue({ kind: 'verify', title: `Verify ${what}`, input: { kind: 'verify', ...input } });
   }),
   copies: models.copies.handler(({ context: { dataFolder } }) => listEightBitCopies(eightBitFolder(dataFolder))),
-  removeCopies: models.removeCopies.handler(({ context: { dataFolder } }) => ({
-    bytes: removeEightBitCopies(eightBitFolder(dataFolder)),
-  })),
+  removeCopies: models.removeCopies.handler(({ context: { dataFolder, queue } }) => {
+    if (usesCopies(queue)) {
+      const message = 'A job uses the 8-bit copies; delete them when it is done.';
+      throw new I2lError('JOB_STATE', message, { reason: 'copies-in-use' });
+    }
+    return { bytes: removeEightBitCopies(eightBitFolder(dataFolder)) };
+  }),
   remove: models.remove.handler(async ({ input, context }) => {
     const store = await context.models();
     return { removed: await store.remove(modelsById(input.models)) };
@@ -90,4 +95,9 @@ function checkMirror(source: PullSource, endpoint: string): void {
 
 function titlesOf(entries: readonly { readonly title: string }[]): string {
   return entries.map(({ title }) => title).join(', ');
+}
+
+function usesCopies(queue: JobQueue): boolean {
+  const running = queue.list().filter(({ state, lane }) => state === 'running' && lane === 'engine');
+  return running.some(({ id }) => (queue.get(id).input as Partial<CreateJob> | null)?.eightBit !== undefined);
 }

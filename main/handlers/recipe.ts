@@ -101,7 +101,9 @@ function enqueue(context: RecipeContext, sets: readonly ImageSet[], { name, ...w
 }
 
 function eightBitOf({ settings, dataFolder }: RecipeContext): Pick<CreateJob, 'eightBit'> {
-  return settings.get().fastEncoders ? { eightBit: { folder: eightBitFolder(dataFolder) } } : {};
+  const { fastEncoders, device } = settings.get();
+  // Another device takes the weights as they are.
+  return fastEncoders && (device === 'cpu' || device === 'auto') ? { eightBit: { folder: eightBitFolder(dataFolder) } } : {};
 }
 
 function usedImages({ images }: ImageSet): ImageSet['images'] {

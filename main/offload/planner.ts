@@ -171,7 +171,8 @@ function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number)
 
 /** What a group takes where it runs, beside its inputs: its weights, their cast copies and its activations. */
 function ownBytes(costs: readonly StageCost[], imagesPerRun: number): number {
-  return sumWeights(costs) + workBytes(costs, imagesPerRun);
+  const packed = costs.reduce((sum, cost) => sum + (cost.packed ?? 0), 0);
+  return sumWeights(costs) + packed + workBytes(costs, imagesPerRun);
 }
 
 /** The same on another device, which has the inputs once more. */

@@ -86,7 +86,11 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
 /** Bytes of weights that are cast to f32, and of those that are multiplied as bytes. */
 function weightBytesOf(members: readonly StageCost[]): { readonly cast: number; readonly packed: number } {
   const sum = { cast: 0, packed: 0 };
-  for (const { weights } of members) for (const range of weights) sum['dtype' in range ? 'cast' : 'packed'] += range.length;
+  for (const { weights } of members)
+    for (const range of weights) {
+      if (!('dtype' in range)) sum.packed += range.length;
+      else if (range.dtype !== 'F32') sum.cast += range.length;
+    }
   return sum;
 }
 

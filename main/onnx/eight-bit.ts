@@ -58,7 +58,7 @@ export interface EightBitParts {
 /**
  * A weight in 8 bits: in each block of a row, the value of largest magnitude becomes 127 or -127 and the others the
  * nearest whole steps: at most sqrt(block / 12) / 127 of a block's norm is lost, 2.6 %, and 0.6 % of normally distributed
- * values. The last block of a row is filled up with zeros.
+ * values. The last block of a row is filled up with zeros; of a block with a value that is not finite, the scale is none.
  * @param weight f32 [rows, in]
  */
 export function toEightBit(g: NodeGraph, weight: Value, block: number): EightBitParts {
@@ -71,9 +71,13 @@ export function toEightBit(g: NodeGraph, weight: Value, block: number): EightBit
   const filled = padding === 0 ? weight : g.node('Pad', [weight, g.integers([0, 0, 0, padding])], [rows, blocks * block]);
   const blocked = g.node('Reshape', [filled, g.integers(dims)], dims);
   const axis = g.integers([2]);
-  const largest = g.node('ReduceMax', [op('Abs', [blocked]), axis], [rows, blocks, 1], { keepdims: 1 });
-  const steps = op('Div', [largest, number(MOST)], [rows, blocks, 1]);
-  const scales = op('Max', [steps, number(LEAST_SCALE)], [rows, blocks, 1]);
+  const column = [rows, blocks, 1];
+  const over = (name: string, x: Value): Value => g.node(name, [x, axis], column, { keepdims: 1 });
+  const magnitudes = op('Abs', [blocked]);
+  const steps = op('Div', [over('ReduceMax', magnitudes), number(MOST)], column);
+  // The maximum may pass over a value that is no number; a sum does not, and 0 times it is 0 for all others.
+  const poison = op('Mul', [over('ReduceSum', magnitudes), number(0)], column);
+  const scales = op('Add', [op('Max', [steps, number(LEAST_SCALE)], column), poison], column);
   const whole = op('Round', [op('Div', [blocked, scales])]);
   return {
     values: g.cast(op('Add', [whole, number(ZERO)]), ELEMENT.UINT8),

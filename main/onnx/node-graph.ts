@@ -197,7 +197,8 @@ export class NodeGraph {
     return {
       weights: [...new Map([...this.#weights.values()].map(({ range }) => [placeOf(range), range])).values()],
       flops: { ...this.#flops },
-      live: live.map(({ fixed, perImage }) => ({ fixed: fixed + this.#packedBytes, perImage })),
+      live,
+      ...(this.#packedBytes > 0 ? { packed: this.#packedBytes } : {}),
       inputBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
       results: sumBytes(outputs),
     };

@@ -1,3 +1,4 @@
+import type { Device } from '../contract/devices.ts';
 import type { CreateJob } from '../contract/job.ts';
 import type { NetworkRunner, PipelineContext, PreparedNetwork, Work } from './context.ts';
 import { EightBitCopy, gigabytes } from './eight-bit-copy.ts';
@@ -9,12 +10,13 @@ export type EightBitCopies = ReadonlyMap<OpenEncoder, EightBitCopy>;
 
 /** Copies of all encoders. Products of bytes are the CPU's: another device takes the weights as they are. */
 export function openCopies(
-  { eightBit, device }: Pick<CreateJob, 'eightBit' | 'device'>,
+  { eightBit }: Pick<CreateJob, 'eightBit'>,
+  device: Device,
   encoders: readonly OpenEncoder[],
   { emit }: PipelineContext,
 ): EightBitCopies {
   if (!eightBit) return new Map();
-  if (device !== 'cpu' && device !== 'auto') {
+  if (device !== 'cpu') {
     emit({ type: 'note', message: `--fast is for the CPU: on ${device} the encoders' weights are used as they are.` });
     return new Map();
   }

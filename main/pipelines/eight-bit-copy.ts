@@ -1,4 +1,4 @@
-import { existsSync, statfsSync } from 'node:fs';
+import { existsSync, rmSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
 import { elementCount, rowsOf, type HostTensor, type TensorRange } from '../contract/tensor.ts';
@@ -24,7 +24,7 @@ const VERSION = '1';
 const PIECE_VALUES = 4 << 20;
 
 /** What a copy is made of. */
-export type CopiedEncoder = Pick<OpenEncoder, 'id' | 'name' | 'contentId' | 'stages'>;
+export type CopiedEncoder = Pick<OpenEncoder, 'id' | 'name' | 'contentId' | 'stages' | 'path' | 'stamp'>;
 
 /** What an 8-bit copy is known by: of which weights, whatever file holds them. */
 export function eightBitCopyPath(folder: string, { contentId }: Pick<OpenEncoder, 'contentId'>): string {
@@ -84,11 +84,11 @@ export class EightBitCopy {
    * @throws I2lError DISK_FULL before any work, FILE_WRITE_FAILED, CANCELLED
    */
   async make(runner: NetworkRunner, network: PreparedNetwork): Promise<void> {
-    const { id, contentId } = this.#encoder;
+    const { id } = this.#encoder;
     makeFolderSync(dirname(this.path));
     removeStaleParts(this.path);
     checkRoom(dirname(this.path), id, this.bytes);
-    const writer = new SafetensorsWriter(this.path, this.#tensors(), { ...identity(contentId), [COPY_OF]: id });
+    const writer = new SafetensorsWriter(this.path, this.#tensors(), { ...identity(this.#encoder), [COPY_OF]: id });
     try {
       await this.#run(runner, network, writer);
       writer.finish();
@@ -100,6 +100,12 @@ export class EightBitCopy {
     if (!this.#file) throw new I2lError('INTERNAL', `${this.path}: the 8-bit copy of ${id} can't be read back.`);
   }
 
+  /** The next job that wants it makes it anew. */
+  remove(): void {
+    rmSync(this.path, { force: true });
+    this.#file = undefined;
+  }
+
   async #run(runner: NetworkRunner, network: PreparedNetwork, writer: SafetensorsWriter): Promise<void> {
     const pieces = new Map(this.#products.flatMap((product) => piecesOf(product).map((piece) => [piece.name, piece] as const)));
     const sink = (emitted: string, tensor: HostTensor): void => {
@@ -108,9 +114,16 @@ export class EightBitCopy {
       if (!piece) throw new I2lError('INTERNAL', `${emitted} is no part of an 8-bit copy.`);
       const { product, first } = piece;
       const to = kind === 'values' ? product.values : product.scales;
+      if (kind === 'scales' && !(tensor.data as Float32Array).every(Number.isFinite)) throw this.#notFinite(product);
       writer.write(to.name, bytesOf(tensor), first * (tensorBytes(to) / rowCount(product)));
     };
     await runner.run(network, { load: () => ({}), sink });
+  }
+
+  #notFinite({ weight }: Product): I2lError {
+    const { path } = this.#encoder;
+    const message = `${path}: tensor "${weight.name}" holds a value that is not a finite number; the file may be damaged.`;
+    return new I2lError('NOT_FINITE', message, { file: path, tensor: weight.name });
   }
 
   /** In file order. */
@@ -131,7 +144,7 @@ export class EightBitCopy {
   }
 
   #fits({ tensors, metadata }: SafetensorsFile): boolean {
-    const isSame = Object.entries(identity(this.#encoder.contentId)).every(([key, text]) => metadata[key] === text);
+    const isSame = Object.entries(identity(this.#encoder)).every(([key, text]) => metadata[key] === text);
     const specs = this.#tensors();
     const has = ({ name, dtype, shape }: TensorSpec): boolean =>
       tensors.get(name)?.dtype === dtype && tensors.get(name)?.shape.join() === shape.join();
@@ -139,8 +152,9 @@ export class EightBitCopy {
   }
 }
 
-function identity(contentId: string): Record<string, string> {
-  return { 'i2l.copy-version': VERSION, 'i2l.copy-content': contentId };
+/** A file that was mended or brought anew has other times, though samples of it may be the same. */
+function identity({ contentId, stamp }: CopiedEncoder): Record<string, string> {
+  return { 'i2l.copy-version': VERSION, 'i2l.copy-content': contentId, 'i2l.copy-stamp': stamp };
 }
 
 /** The weights that stages multiply by, where 8 bits can hold them, each once. */

@@ -13,6 +13,7 @@ import {
   type PreparedNetwork,
   type Work,
 } from './context.ts';
+import type { EightBitCopy } from './eight-bit-copy.ts';
 import type { EightBitCopies } from './eight-bit-copies.ts';
 import type { EmbeddingStore } from './embedding-store.ts';
 import type { ImageSets, SetImage } from './image-sets.ts';
@@ -29,6 +30,7 @@ interface EncoderWork {
   readonly network: PreparedNetwork;
   /** The network as it is by now: its 8-bit copy may have been made since it was planned. */
   readonly current: () => PreparedNetwork;
+  readonly copy: EightBitCopy | undefined;
   readonly images: readonly SetImage[];
 }
 
@@ -75,14 +77,20 @@ export function planPasses(
     .map(([encoder, own]) => {
       const copy = copies.get(encoder);
       const now = (): PreparedNetwork => prepareEncoder(encoder, held, copy?.weights);
-      return { encoder, own: new Set(own), network: now(), remade: copy && !copy.isMade ? now : undefined };
+      return { encoder, copy, own: new Set(own), network: now(), remade: copy && !copy.isMade ? now : undefined };
     });
   const perPass = imagesThatFit(prepared.map(({ network }) => network), images.length, budgets); // prettier-ignore
   return Array.from({ length: Math.ceil(images.length / perPass) }, (_, i) => {
     const some = images.slice(i * perPass, (i + 1) * perPass);
-    const works = prepared.map(({ encoder, own, network, remade }): EncoderWork => {
+    const works = prepared.map(({ encoder, copy, own, network, remade }): EncoderWork => {
       const planned = { ...network };
-      return { encoder, network: planned, current: remade ?? (() => planned), images: some.filter((image) => own.has(image)) };
+      return {
+        encoder,
+        network: planned,
+        current: remade ?? (() => planned),
+        copy,
+        images: some.filter((image) => own.has(image)),
+      };
     });
     return { images: some, works: works.filter((work) => work.images.length > 0) };
   });
@@ -159,7 +167,7 @@ interface EncoderResult {
 /** Runs one encoder over all images. @throws I2lError NOT_FINITE */
 async function runEncoder(
   runner: NetworkRunner,
-  { encoder, network, current }: EncoderWork,
+  { encoder, network, current, copy }: EncoderWork,
   images: readonly ReadyImage[],
 ): Promise<EncoderResult[]> {
   const results = encoder.outputs.map((output) => ({ output, rows: images.map(() => new Float32Array(output.width)) }));
@@ -172,10 +180,17 @@ async function runEncoder(
   };
   await runner.run(network, { load, sink }, images.length, current());
   if (!results.every(({ rows }) => rows.every(isFinite))) {
-    const message = `${encoder.path}: its output is not a finite number; the file may be damaged.`;
-    throw new I2lError('NOT_FINITE', message, { file: encoder.path });
+    throw notFinite(encoder, copy);
   }
   return results;
+}
+
+/** A copy that gave it is removed: the next job makes it anew, and tells whether the weights themselves are damaged. */
+function notFinite(encoder: OpenEncoder, copy: EightBitCopy | undefined): I2lError {
+  copy?.remove();
+  const file = copy?.path ?? encoder.path;
+  const what = copy ? 'this 8-bit copy may be damaged and is removed; run the job again' : 'the file may be damaged';
+  return new I2lError('NOT_FINITE', `${file}: its output is not a finite number; ${what}.`, { file });
 }
 
 function isFinite(values: Float32Array): boolean {

@@ -40,7 +40,7 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   refuseSameOutput(job.sets.map(({ output }) => output));
   const sets = new ImageSets(context, job.sets, job.skipBad);
   const device = deviceOf(job);
-  const copies = openCopies({ ...job, device }, encoders, context);
+  const copies = openCopies(job, device, encoders, context);
   const makers = identitiesOf(encoders, copies);
   const store = new EmbeddingStore(arithmeticOf(device, copies), job.cache && new EmbeddingCache(job.cache), (error) =>
     context.emit({ type: 'note', message: `Embeddings are not kept: ${error.message}` }),
@@ -136,7 +136,7 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   const images = job.images.map((file) => ({ file, weight: 1 }));
   const sets = new ImageSets(context, [{ output: job.output, images }], job.skipBad);
   const device = deviceOf(job);
-  const copies = openCopies({ ...job, device }, encoders, context);
+  const copies = openCopies(job, device, encoders, context);
   const store = new EmbeddingStore(arithmeticOf(device, copies), undefined);
   const distinct = sets.distinctImages();
   const held = embeddingBytes(encoders, distinct.length);

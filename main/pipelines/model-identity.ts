@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import type { Checkpoint } from '../weights/checkpoint.ts';
 import { contentId } from '../weights/content-id.ts';
 
@@ -9,6 +10,8 @@ export interface ModelIdentity {
   /** Of the values; see weights/content-id.ts. */
   readonly contentId: string;
   readonly path: string;
+  /** Sizes and times of change of its files. */
+  readonly stamp: string;
   /** Made with random weights, by its own word. */
   readonly synthetic: boolean;
 }
@@ -19,6 +22,7 @@ export function identityOf(checkpoint: Checkpoint, id: string): ModelIdentity {
     fingerprint: checkpoint.fingerprint(),
     contentId: contentId(checkpoint),
     path: checkpoint.path,
+    stamp: checkpoint.files.map(({ file, size }) => `${size}@${statSync(file).mtimeMs}`).join(),
     synthetic: checkpoint.files.some(({ metadata }) => 'synthetic' in metadata),
   };
 }

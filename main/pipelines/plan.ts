@@ -38,6 +38,8 @@ export interface JobEstimate {
   readonly modules: number;
   /** Of the LoRA's tensors. */
   readonly outputBytes: number;
+  /** Copies of encoders' weights in 8 bits that have to be made first, once. */
+  readonly copies: readonly { readonly of: string; readonly bytes: number }[];
 }
 
 interface PlannedPart {
@@ -102,5 +104,12 @@ export function planJob(job: PlanJob): JobEstimate {
     rank: Math.max(...modules.map((module) => module.rank)),
     modules: modules.length,
     outputBytes: loraBytes(modules, dtype),
+    copies: missingCopies(job, open),
   };
+}
+
+function missingCopies({ eightBit }: PlanJob, { encoders }: OpenModels): JobEstimate['copies'] {
+  if (!eightBit) return [];
+  const copies = encoders.map((encoder) => new EightBitCopy(eightBit.folder, encoder));
+  return copies.filter(({ isMade }) => !isMade).map(({ of, bytes }) => ({ of, bytes }));
 }

@@ -9,13 +9,22 @@ import { systemCode } from '../contract/errors.ts';
  * @returns the names that it removed.
  */
 export function removeStaleParts(path: string, owner?: number): string[] {
-  const pattern = new RegExp(`^${escapeRegExp(basename(path))}\\.(\\d+)-\\d+\\.i2l-part$`);
+  return removeParts(dirname(path), escapeRegExp(basename(path)), owner);
+}
+
+/** The same of all files of a folder. */
+export function removeStalePartsIn(folder: string, owner?: number): string[] {
+  return removeParts(folder, '.+', owner);
+}
+
+function removeParts(folder: string, names: string, owner: number | undefined): string[] {
+  const pattern = new RegExp(`^${names}\\.(\\d+)-\\d+\\.i2l-part$`);
   const removed: string[] = [];
-  for (const name of namesIn(dirname(path))) {
+  for (const name of namesIn(folder)) {
     const pid = Number(pattern.exec(name)?.[1] ?? Number.NaN);
     if (Number.isNaN(pid)) continue;
     if (owner === undefined ? isAlive(pid) : pid !== owner) continue;
-    if (remove(join(dirname(path), name))) removed.push(name);
+    if (remove(join(folder, name))) removed.push(name);
   }
   return removed;
 }

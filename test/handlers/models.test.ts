@@ -280,6 +280,8 @@ test('8-bit copies are listed, damaged ones too, and deleted', async () => {
   const [good, damaged] = [join(folder, 'a.safetensors'), join(folder, 'b.safetensors')];
   writeSafetensors(good, [{ name: 'x', dtype: 'U8', shape: [4], bytes: new Uint8Array(4) }], { 'i2l.copy-of': 'dinov3-7b' });
   writeFileSync(damaged, 'not a model');
+  // Of a job whose process died while it made one.
+  writeFileSync(join(folder, 'c.safetensors.4194305-0.i2l-part'), 'half');
   const bytes = statSync(good).size;
   expect(await models.copies()).toEqual([
     { file: good, of: 'dinov3-7b', bytes },
@@ -287,4 +289,13 @@ test('8-bit copies are listed, damaged ones too, and deleted', async () => {
   ]);
   expect(await models.removeCopies({})).toEqual({ bytes: bytes + 11 });
   expect(readdirSync(folder)).toEqual([]);
+});
+
+test('8-bit copies stay while a job uses them', async () => {
+  const running = { id: 1, state: 'running', lane: 'engine' };
+  const busy = { list: () => [running], get: () => ({ ...running, input: { eightBit: { folder: 'x' } } }) };
+  const context = { queue: busy as unknown as JobQueue, models: () => Promise.reject(new Error('unused')), dataFolder: home };
+  const { copies, removeCopies } = createRouterClient(modelsRouter, { context });
+  expect(await copies()).toEqual([]);
+  expect(await failure(removeCopies({}))).toMatchObject({ code: 'JOB_STATE', fields: { reason: 'copies-in-use' } });
 });

@@ -1,4 +1,14 @@
-import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { EngineEvent } from '../../main/contract/job.ts';
@@ -18,6 +28,7 @@ import { encodeQwen, openQwen } from './run-qwen.ts';
 /** The promised bar for the worst module's dW, and for what experts are given. */
 const BAR = 0.999;
 const folder = tempFolder();
+const PLACE = { path: '/models/an-encoder.safetensors', stamp: '1@2' };
 
 function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let [ab, aa, bb] = [0, 0, 0];
@@ -81,6 +92,20 @@ describe('photographs to a LoRA with encoders in 8 bits', () => {
     expect(readFileSync(mended.output).equals(readFileSync(first.output))).toBe(true);
   });
 
+  test('a damaged copy is named and removed, and the next job makes it anew', async () => {
+    const whole = await create('whole');
+    const file = join(copies, readdirSync(copies)[0] ?? '');
+    const scales = [...readSafetensors(file).tensors.values()].find(({ name }) => name.endsWith('.scales'));
+    const fd = openSync(file, 'r+');
+    writeSync(fd, Buffer.alloc(scales?.length ?? 0, 0xff), 0, scales?.length, scales?.offset);
+    closeSync(fd);
+    await expect(create('damaged')).rejects.toMatchObject({ code: 'NOT_FINITE', fields: { file } });
+    expect(existsSync(file)).toBe(false);
+    const again = await create('after damage');
+    expect(again.notes).toHaveLength(1);
+    expect(readFileSync(again.output).equals(readFileSync(whole.output))).toBe(true);
+  });
+
   test('embeddings of 8 bits and of full weights are not taken for one another', async () => {
     const cache = { folder: join(folder, 'cache'), limit: 2 ** 30 };
     const jobs = [{}, { eightBit: { folder: copies } }, {}, { eightBit: { folder: copies } }];
@@ -99,6 +124,7 @@ describe('Qwen2.5-VL in 8 bits', () => {
       name: 'qwen2.5-vl',
       contentId: name,
       stages: encoder.stages,
+      ...PLACE,
     });
     await make(copy);
     const patches = Object.fromEntries(encoder.pictures.map((picture) => [picture.name, golden.get(`${picture.name}.patches`)?.values ?? new Float32Array()])); // prettier-ignore
@@ -117,6 +143,7 @@ describe('what a copy holds', () => {
   writeSafetensors(file, [
     { name: 'smooth', dtype: 'F32', shape: [rows, inner], bytes: bytes(smooth) },
     { name: 'zeros', dtype: 'F32', shape: [rows, inner], bytes: bytes(new Float32Array(rows * inner)) },
+    { name: 'broken', dtype: 'F32', shape: [rows, inner], bytes: bytes(smooth.map((value, i) => (i === 7 ? Number.NaN : value))) },
     { name: 'narrow', dtype: 'F32', shape: [rows, 8], bytes: bytes(smooth.slice(0, 24)) },
   ]);
   const { tensors, file: path } = readSafetensors(file);
@@ -131,8 +158,8 @@ describe('what a copy holds', () => {
     takes: [{ name: 'x', value: (g: Graph) => g.input('x', [IMAGES, range(name).shape[1] ?? 0]) }],
     build: (g, take) => ({ emit: { [name]: g.linear(take('x'), range(name)) } }),
   });
-  const copyOf = (id: string, stages: CopiedEncoder['stages']): EightBitCopy =>
-    new EightBitCopy(join(folder, 'copies'), { id, name: 'siglip2', contentId: id, stages });
+  const copyOf = (id: string, stages: CopiedEncoder['stages'], stamp = PLACE.stamp): EightBitCopy =>
+    new EightBitCopy(join(folder, 'copies'), { id, name: 'siglip2', contentId: id, stages, ...PLACE, stamp });
 
   test('values are the nearest steps of their block; the last block is filled up with zeros', async () => {
     const copy = copyOf('smooth', [stageOf('smooth')]);
@@ -165,5 +192,17 @@ describe('what a copy holds', () => {
     expect(copyOf('other', [stageOf('smooth')]).isMade).toBe(false);
     expect(copyOf('one', [stageOf('smooth'), stageOf('zeros')]).isMade).toBe(false);
     expect(copyOf('one', [stageOf('smooth')]).isMade).toBe(true);
+  });
+
+  test('weights that are not finite are no copy: the file that holds them is named, and nothing is left', async () => {
+    const copy = copyOf('broken', [stageOf('smooth'), stageOf('broken')]);
+    await expect(make(copy)).rejects.toMatchObject({ code: 'NOT_FINITE', fields: { file: PLACE.path, tensor: 'broken' } });
+    expect(readdirSync(join(folder, 'copies')).filter((name) => name.startsWith('broken'))).toEqual([]);
+  });
+
+  test('a model that was mended since has its copy made anew', async () => {
+    await make(copyOf('mended', [stageOf('smooth')], '10@1'));
+    expect(copyOf('mended', [stageOf('smooth')], '10@1').isMade).toBe(true);
+    expect(copyOf('mended', [stageOf('smooth')], '10@2').isMade).toBe(false);
   });
 });

@@ -157,6 +157,7 @@ export const sentences: Sentences = {
     'no-folders': about('there is no folder in this folder.'),
     'folder-emptied': about('there is no image left in this folder. The set stays as it was.'),
     'all-refused': about((told) => `none of the images can be used${told.with('refused', (list) => `: ${list}`)}`),
+    'copies-in-use': () => 'A job uses the 8-bit copies. Delete them when it is done.',
     'no-weight': about('no image of this set has a weight above 0. Add one, or raise one.'),
     'not-a-library': about('this is not a library of i2L Studio. Move it away.'),
     'library-emptied': about('the library is empty, and there are backups. Go back to one with “i2l library restore”.'),

@@ -39,7 +39,7 @@ export const settings = {
   threadsHint: (cores: string): string => `0 uses all ${cores} cores.`,
   fastEncoders: 'Encoders in 8 bits',
   fastEncodersHint:
-    'On the CPU a third less time, in less memory; LoRAs come out very nearly the same. A copy of each encoder, half its size, is made once.',
+    'On the CPU a third less time; LoRAs come out very nearly the same. A copy of each encoder, half its size, is made once.',
   copies: (size: string): string => `Copies: ${size}`,
   removeCopies: 'Delete',
   folders: 'Folders',

@@ -126,6 +126,7 @@ export const sentences: Sentences = {
     'no-folders': about('此文件夹中没有子文件夹。'),
     'folder-emptied': about('此文件夹中已没有图片。图片集保持不变。'),
     'all-refused': about('所有图片都无法使用。请复制详细信息查看每张图片的原因。'),
+    'copies-in-use': () => '有任务正在使用 8 位副本。请在任务结束后删除。',
     'no-weight': about('此图片集中没有权重大于 0 的图片。请添加图片，或提高某张图片的权重。'),
     'not-a-library': about('这不是 i2L Studio 的库。请将其移走。'),
     'library-emptied': about('库是空的，但存在备份。请用 “i2l library restore” 恢复其中一个。'),

@@ -36,7 +36,7 @@ export const settings: Dictionary['settings'] = {
   threads: 'CPU 线程数',
   threadsHint: (cores) => `0 表示使用全部 ${cores} 个核心。`,
   fastEncoders: '8 位编码器',
-  fastEncodersHint: '在 CPU 上用时约少三分之一，占用内存更少；生成的 LoRA 几乎相同。每个编码器会制作一次副本，大小为原来的一半。',
+  fastEncodersHint: '在 CPU 上用时约少三分之一；生成的 LoRA 几乎相同。每个编码器会制作一次副本，大小为原来的一半。',
   copies: (size) => `副本：${size}`,
   removeCopies: '删除',
   folders: '文件夹',
