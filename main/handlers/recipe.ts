@@ -44,11 +44,7 @@ interface Costed extends Pick<CreateJob, 'target' | 'experts' | 'dtype'> {
 }
 
 /** @param counts images of each LoRA */
-async function estimateOf(
-  counts: readonly number[],
-  { memory, ...choice }: Costed,
-  context: RecipeContext,
-): Promise<Estimate> {
+async function estimateOf(counts: readonly number[], { memory, ...choice }: Costed, context: RecipeContext): Promise<Estimate> {
   // It brings onnxruntime with it, which a start of the app doesn't need.
   const { planJob } = await import('../pipelines/plan.ts');
   const common = {

@@ -102,7 +102,8 @@ export const models = {
   hubs: { auto: 'Automatic', huggingface: 'Hugging Face', modelscope: 'ModelScope' },
   hubHint: 'Automatic takes the one that answers quickest when a download starts, and the other for what the first lacks.',
   mirror: 'Mirror',
-  mirrorHint: 'Address of a mirror of the chosen hub. A token from your system’s keychain is not sent to it; one from the environment is.',
+  mirrorHint:
+    'Address of a mirror of the chosen hub. A token from your system’s keychain is not sent to it; one from the environment is.',
   mirrorNone: 'Choose a hub to use a mirror of it.',
   token: 'Access token',
   tokens: { kept: 'from your system’s keychain', environment: 'from the environment', none: 'none' },
