@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { expertOfModel, EXPERTS } from '../contract/experts.ts';
 import { hashSchema } from '../contract/library-values.ts';
 import type { LoraExpert, LoraFacts, MadeFrom } from '../contract/loras.ts';
+import { isSynthetic } from '../lora/metadata.ts';
 
 /** What a LoRA file's own metadata tells the library; anything else in it is as good as absent. */
 export interface ToldByFile {
@@ -30,7 +31,7 @@ export function toldByFile({ metadata }: LoraFacts): ToldByFile {
     madeFrom: images ? { images: images.map(({ sha256, weight }) => ({ hash: sha256, weight, caption: '' })) } : null,
     recipe: hashSchema.safeParse(metadata['i2l.recipe']).data,
     warning: (metadata['i2l.warning'] ?? '').slice(0, MOST_TEXT),
-    synthetic: metadata['i2l.synthetic'] === 'true',
+    synthetic: isSynthetic(metadata),
     triggerWords: words.map((word) => word.trim()).filter((word) => word !== ''),
   };
 }

@@ -38,9 +38,15 @@ const SYNTHETIC: Metadata = {
   'i2l.warning': 'Made with random weights for a rehearsal: it has the right form and no meaning.',
 };
 
+/** Whether a file says that it is of random weights; the first versions said it by the warning alone. */
+export function isSynthetic(metadata: Metadata): boolean {
+  const said = metadata['i2l.synthetic'];
+  return said === undefined ? Boolean(metadata['i2l.warning']) : said === 'true';
+}
+
 /** What is to be said of a LoRA that any of these went into. */
 export function warningOf(parts: readonly Metadata[]): Metadata {
-  return parts.some((metadata) => metadata['i2l.synthetic'] === 'true') ? SYNTHETIC : {};
+  return parts.some(isSynthetic) ? SYNTHETIC : {};
 }
 
 export function loraMetadata(provenance: Provenance): Metadata {

@@ -71,6 +71,13 @@ describe('a LoRA', () => {
     expect(library.loras.list().total).toBe(1);
   });
 
+  test('of random weights as the first versions wrote it, by its warning alone, is of the demo', async () => {
+    const { library, folder } = await fresh();
+    const facts = makeLora(join(folder, 'old.safetensors'), 1);
+    const lora = library.loras.add({ ...facts, metadata: { 'i2l.warning': 'random weights' } });
+    expect(lora).toMatchObject({ warning: 'random weights', synthetic: true });
+  });
+
   test('hostile metadata is as good as none', async () => {
     const { library, folder } = await fresh();
     const facts = makeLora(join(folder, 'x.safetensors'), 1);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { KEY_FORMS } from '../../main/contract/job.ts';
 import { loraKey, parseKey, type KeyForm } from '../../main/lora/keys.ts';
+import type { Metadata } from '../../main/lora/metadata.ts';
 import { isOfForm, openLora } from '../../main/lora/read-lora.ts';
 import { qwenImage, targetBlocks, zImage } from '../../main/lora/targets.ts';
 import { inspectLora } from '../../main/pipelines/inspect-lora.ts';
@@ -141,9 +142,13 @@ describe('merge', () => {
     for (const [path, values] of wanted) merged.get(path)!.values.forEach((value, i) => expect(value).toBeCloseTo(values[i]!, 5));
   });
 
-  test('what one of random weights went into says so, unless it went in with no strength', async () => {
+  test.each<Metadata>([
+    { 'i2l.synthetic': 'true' },
+    // As the first versions wrote it.
+    { 'i2l.warning': 'Made with random weights.' },
+  ])('what one of random weights went into says so, unless it went in with no strength: %j', async (ofDemo) => {
     const real = { file: writeLora(newFile(), modules('m')), strength: 1 };
-    const demo = { file: writeLora(newFile(), modules('m'), undefined, {}, { 'i2l.synthetic': 'true' }), strength: 0.5 };
+    const demo = { file: writeLora(newFile(), modules('m'), undefined, {}, ofDemo), strength: 0.5 };
     const said = async (inputs: (typeof real)[]): Promise<(string | undefined)[]> => {
       const output = newFile();
       await run({ kind: 'merge', inputs, output, dtype: 'f32', keyForm: 'plain' });
