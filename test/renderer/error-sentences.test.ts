@@ -83,6 +83,16 @@ describe('what the app throws', () => {
     expect(chinese(denied)).toBe('/in/a.png：无法读取（没有权限）。');
   });
 
+  test('tells one image that is gone from the set that it was in', () => {
+    const gone = (fields: Failure['fields']): string => chinese(new I2lError('NOT_IN_LIBRARY', 'It is not there.', fields));
+    expect(gone({ set: 1, hash: 'a' })).toBe('图片集中已没有此图片。');
+    expect(gone({ hash: 'a' })).toBe('库中已没有此图片。');
+    expect(gone({ set: 1 })).toBe('库中已没有此图片集。');
+    expect(gone({ lora: 1 })).toBe('库中已没有此项。');
+    const english = { code: 'NOT_IN_LIBRARY', message: 'It is not there.', fields: { set: 1, hash: 'a' } };
+    expect(sentenceOf(english, en.errors, makeFormat('en'))).toBe('This image is not in the image set any more.');
+  });
+
   test('says which of several things it was', () => {
     const relative = thrownBy(() => windowPath('images'));
     expect(chinese(relative)).toBe('images：请填写从根目录或盘符开始的完整路径。');

@@ -101,8 +101,10 @@ export const sentences: Sentences = {
     LIBRARY_BUSY: about('another program keeps writing to the library. Try again in a moment.'),
     LIBRARY_DAMAGED: about('the library is damaged. Go back to a backup with “i2l library restore”.'),
     LIBRARY_NEWER: about('a newer version of i2L Studio has written it. Start this one again, or update it.'),
-    NOT_IN_LIBRARY: (told) =>
-      told.has('set') ? 'This image set is not in the library any more.' : 'This is not in the library any more.',
+    NOT_IN_LIBRARY: (told) => {
+      if (told.has('hash')) return `This image is not in the ${told.has('set') ? 'image set' : 'library'} any more.`;
+      return `This ${told.has('set') ? 'image set ' : ''}is not in the library any more.`;
+    },
     MEMORY_BUDGET: (told) =>
       `${told.text('network')} needs ${told.memory('smallest')} for ${told.text('stage')} and may take ${told.memory('budget')}. ${told.is('option', '--vram') ? 'Choose the CPU in Settings.' : 'Allow more memory in Settings.'}`,
     DEVICE_UNAVAILABLE: (told) => `The device ${told.text('device')} can’t be used. Choose another in Settings.`,

@@ -79,7 +79,10 @@ export const sentences: Sentences = {
     LIBRARY_BUSY: about('另一个程序正在持续写入此库。请稍后再试。'),
     LIBRARY_DAMAGED: about('库已损坏。请用 “i2l library restore” 恢复备份。'),
     LIBRARY_NEWER: about('它由更新版本的 i2L Studio 写入。请重新启动或更新本应用。'),
-    NOT_IN_LIBRARY: (told) => (told.has('set') ? '库中已没有此图片集。' : '库中已没有此项。'),
+    NOT_IN_LIBRARY: (told) => {
+      if (told.has('hash')) return `${told.has('set') ? '图片集' : '库'}中已没有此图片。`;
+      return `库中已没有此${told.has('set') ? '图片集' : '项'}。`;
+    },
     MEMORY_BUDGET: (told) =>
       `${told.text('network')} 的 ${told.text('stage')} 需要 ${told.memory('smallest')}，但最多只能使用 ${told.memory('budget')}。${told.is('option', '--vram') ? '请在“设置”中选择 CPU。' : '请在“设置”中允许使用更多内存。'}`,
     DEVICE_UNAVAILABLE: (told) => `设备 ${told.text('device')} 不可用。请在“设置”中选择其他设备。`,
