@@ -22,6 +22,7 @@ const folder = tempFolder();
 const models = join(folder, 'models');
 const lora = join(folder, 'lora.safetensors');
 const output = join(folder, 'out.safetensors');
+const copies = join(folder, '8-bit');
 const rows: object[] = [];
 
 beforeAll(() => {
@@ -46,8 +47,14 @@ interface Options {
   readonly threads: 0;
 }
 
-async function encodeJob(experts: ExpertName[], images: number, options: Options): Promise<Job> {
-  return { kind: 'encode', images: await photographs(folder, images), models, experts, output, skipBad: false, ...options };
+async function encodeJob(
+  experts: ExpertName[],
+  images: number,
+  options: Options,
+  eightBit?: { readonly folder: string },
+): Promise<Job> {
+  const files = await photographs(folder, images);
+  return { kind: 'encode', images: files, models, experts, output, skipBad: false, eightBit, ...options };
 }
 
 const WIDTHS: Readonly<Record<EmbeddingName, number>> = { siglip2: 1536, dinov3: 4096, 'qwen-low': 71 * 3584, 'qwen-high': 1376 * 3584 }; // prettier-ignore
@@ -71,6 +78,8 @@ type MakeJob = (options: Options) => Job | Promise<Job>;
 const CASES: Readonly<Record<string, { readonly budgets: readonly number[]; readonly make: MakeJob }>> = {
   // More than a gigabyte changes nothing of these plans: see below.
   'SigLIP2 and DINOv3, 10 images': { budgets: BUDGETS.slice(0, 2), make: (options) => encodeJob(['style'], 10, options) },
+  // The first makes the copies, the second finds them.
+  'the same in 8 bits': { budgets: BUDGETS.slice(0, 2), make: (options) => encodeJob(['style'], 10, options, { folder: copies }) },
   'Qwen2.5-VL, 1 image': { budgets: BUDGETS.slice(0, 1), make: (options) => encodeJob(['coarse', 'fine'], 1, options) },
   'Style, 1 image': { budgets: [128 * MIB, ...BUDGETS], make: (options) => decodeJob(['style'], 1, options) },
   'Style, 60 images': { budgets: [128 * MIB, ...BUDGETS], make: (options) => decodeJob(['style'], 60, options) },

@@ -294,7 +294,12 @@ test('8-bit copies are listed, damaged ones too, and deleted', async () => {
 test('8-bit copies stay while a job uses them', async () => {
   const running = { id: 1, state: 'running', lane: 'engine' };
   const busy = { list: () => [running], get: () => ({ ...running, input: { eightBit: { folder: 'x' } } }) };
-  const context = { queue: busy as unknown as JobQueue, models: () => Promise.reject(new Error('unused')), dataFolder: home };
+  const context = {
+    queue: busy as unknown as JobQueue,
+    models: () => Promise.reject(new Error('unused')),
+    dataFolder: home,
+    allowPath: openPath,
+  };
   const { copies, removeCopies } = createRouterClient(modelsRouter, { context });
   expect(await copies()).toEqual([]);
   expect(await failure(removeCopies({}))).toMatchObject({ code: 'JOB_STATE', fields: { reason: 'copies-in-use' } });
