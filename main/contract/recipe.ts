@@ -34,6 +34,8 @@ export const estimateSchema = z.object({
   /** Of the LoRAs' tensors, all together. */
   outputBytes: z.number(),
   loras: z.int(),
+  /** Copies of encoders' weights in 8 bits that have to be made first, once. */
+  copies: z.array(z.object({ of: z.string(), bytes: z.number() })),
 });
 export type Estimate = z.infer<typeof estimateSchema>;
 

@@ -62,6 +62,7 @@ async function estimateOf(counts: readonly number[], { memory, ...choice }: Cost
   return {
     ...whole,
     networks: [...networks],
+    copies: [...whole.copies],
     rank: Math.max(...[...plans.values()].map(({ rank }) => rank)),
     outputBytes: counts.reduce((sum, count) => sum + (plans.get(count)?.outputBytes ?? 0), 0),
     loras: counts.length,

@@ -87,6 +87,7 @@ test('with the setting for it, encoders have 8 bits and an estimate reads fewer 
   const bytesOf = ({ networks }: typeof full): number[] => networks.map(({ weightBytes }) => weightBytes);
   expect(bytesOf(fast)[0]).toBeLessThan(bytesOf(full)[0] ?? 0);
   expect(bytesOf(fast)[2]).toBe(bytesOf(full)[2]);
+  expect([full, fast].map(({ copies }) => copies.map(({ of }) => of))).toEqual([[], ['siglip2', 'dinov3']]);
 });
 
 test('LoRAs of one job, and of jobs that still wait, never take the same file', async () => {
