@@ -1,3 +1,4 @@
+import { cutText } from '../contract/cut-text.ts';
 import { MOST_NAME, type FailedFile } from '../contract/library-values.ts';
 import type { ImageSet, Rescanned, SetImage, SetSummary } from '../contract/sets.ts';
 import { collectImages } from '../imaging/list-images.ts';
@@ -66,7 +67,7 @@ export async function copySet({ report }: CommandContext, id: number, name?: str
 
 function copyName(name: string): string {
   const end = ' copy';
-  return name.slice(0, MOST_NAME - end.length).toWellFormed() + end;
+  return cutText(name, MOST_NAME - end.length) + end;
 }
 
 /** @returns 1 if a file could not be taken */

@@ -1,7 +1,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { cutText } from '../contract/cut-text.ts';
 import { fileError, I2lError } from '../contract/errors.ts';
-import type { FailedFile, Storage } from '../contract/library-values.ts';
+import { MOST_NAME, type FailedFile, type Storage } from '../contract/library-values.ts';
 import type { Added, Rescanned } from '../contract/sets.ts';
 import { imagesIn } from '../imaging/list-images.ts';
 import type { Database } from './database.ts';
@@ -13,7 +14,6 @@ import type { Sets } from './sets.ts';
 import { FILES_A_WRITE, takeFiles, type ImportOptions, type TakenFile } from './take-files.ts';
 
 const STATS_AT_ONCE = 32;
-const MOST_NAME = 200;
 
 export interface FolderImport {
   readonly sets: Rescanned[];
@@ -143,7 +143,7 @@ export class SetImport {
   }
 
   #createFor(folder: string, storage: Storage): number {
-    const name = (basename(folder) || folder).normalize('NFC').toWellFormed().slice(0, MOST_NAME);
+    const name = cutText((basename(folder) || folder).normalize('NFC').toWellFormed(), MOST_NAME);
     return this.#database.write(() => {
       const { id } = this.#sets.create({ name, storage });
       this.#database.run('UPDATE sets SET folder = ? WHERE id = ?', [toStored(this.#database.folder, folder), id]);

@@ -2,6 +2,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, s
 import { basename, join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
+import { MOST_NAME } from '../../main/contract/library-values.ts';
 import type { Library } from '../../main/library/library.ts';
 import { contentOf } from '../../main/weights/atomic-copy.ts';
 import { rejectionOf, thrownBy } from '../unit/errors.ts';
@@ -235,6 +236,15 @@ describe('folders', () => {
     // By the numbers in their names, as people count.
     expect(library.sets.get(sets[0]!.setId).images.map(({ source }) => source)).toEqual(files);
     expect(library.sets.get(sets[0]!.setId).folder).toBe(pictures);
+  });
+
+  test('a long folder name is cut behind a whole character', async () => {
+    const folder = fresh();
+    const library = await openLibrary(join(folder, 'data'));
+    const pictures = join(folder, `${'x'.repeat(MOST_NAME - 1)}🦊🦊`);
+    await makeImages(pictures, 1);
+    const { sets } = await library.setImport.importFolder(pictures);
+    expect(sets[0]?.name).toBe(`${'x'.repeat(MOST_NAME - 1)}…`);
   });
 
   test('a folder of folders becomes many sets, and again reads those folders again', async () => {
