@@ -9,7 +9,6 @@ import { keptSpectrum } from '../pipelines/spectrum-cache.ts';
 import { spectrumView } from '../pipelines/spectrum-view.ts';
 import type { AppContext } from './app.ts';
 import { answerErrors } from './base.ts';
-import { freeOutput } from './free-output.ts';
 import type { JobsContext } from './jobs.ts';
 import type { SetsContext } from './sets.ts';
 import { makeFolderSync } from '../weights/make-folder.ts';
@@ -25,7 +24,7 @@ export const loraWorkRouter = work.router({
     const named = name ?? `${lora.name}-${rankWord(choice)}`;
     return enqueue(context, 'reset-rank', `${lora.name}: ${rankWord(choice)}`, {
       ...{ file: lora.file, choice, split, dtype, keyForm: keyFormOf(lora) },
-      output: freeOutput(context, named),
+      output: context.library.freeFiles.forNew(named),
       library: { name: named, parentId: id, ...(lora.setId === null ? {} : { setId: lora.setId }) },
     });
   }),
@@ -38,7 +37,7 @@ export const loraWorkRouter = work.router({
       {
         inputs: loras.map(({ file }, i) => ({ file, strength: inputs[i]?.strength })),
         ...(rank === undefined ? {} : { rank }),
-        ...{ dtype, keyForm: 'comfyui', output: freeOutput(context, name), library: { name } },
+        ...{ dtype, keyForm: 'comfyui', output: context.library.freeFiles.forNew(name), library: { name } },
       },
     );
   }),

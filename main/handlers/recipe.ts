@@ -14,7 +14,6 @@ import { modelsById, modelsFor } from '../weights/catalogue.ts';
 import { locateModel } from '../weights/locate.ts';
 import type { AppContext } from './app.ts';
 import { answerErrors } from './base.ts';
-import { freeOutputs } from './free-output.ts';
 import type { JobsContext } from './jobs.ts';
 import type { ModelsContext } from './models.ts';
 import type { SetsContext } from './sets.ts';
@@ -75,7 +74,7 @@ interface Wish extends Pick<CreateJob, 'target' | 'experts' | 'dtype' | 'keyForm
 
 function enqueue(context: RecipeContext, sets: readonly ImageSet[], { name, ...wish }: Wish): JobView {
   const names = sets.map((set) => (sets.length === 1 ? name : undefined) ?? set.name);
-  const outputs = freeOutputs(context, names);
+  const outputs = context.library.freeFiles.forEachNew(names);
   const { memory, device, threads, embeddingCacheBytes } = context.settings.get();
   const models = context.modelsForJobs?.();
   const input: CreateJob = {

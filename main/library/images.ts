@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { fileError, I2lError } from '../contract/errors.ts';
+import { I2lError } from '../contract/errors.ts';
 import type { Storage } from '../contract/library-values.ts';
 import { lookAtImage, type ImageLook } from '../imaging/look.ts';
 import { copyToPart, publishNew, publishOver, writePart } from '../weights/atomic-copy.ts';
 import { fileState } from '../weights/file-state.ts';
 import type { Database } from './database.ts';
+import { removeFile } from './move-files.ts';
 import { fromStored, imageCopy, thumbnailFile, toStored } from './places.ts';
 import { makeFolder } from '../weights/make-folder.ts';
 
@@ -140,12 +140,6 @@ export class Images {
     await publishNew(await copyToPart(source, file, { size: bytes, sha256 }));
     return name;
   }
-}
-
-async function removeFile(file: string): Promise<void> {
-  await rm(file, { force: true }).catch((error: unknown) => {
-    throw fileError(file, 'write', error);
-  });
 }
 
 const PUT = `

@@ -1,6 +1,8 @@
 import type { FailedFile } from '../contract/library-values.ts';
 import { Database, type OpenOptions } from './database.ts';
+import { FreeFiles } from './free-files.ts';
 import { Images } from './images.ts';
+import { LibraryJobs } from './jobs.ts';
 import { LoraExports } from './lora-exports.ts';
 import { LoraFiles } from './lora-files.ts';
 import { Loras } from './loras.ts';
@@ -23,6 +25,7 @@ export class Library {
   readonly sets: Sets;
   readonly setImport: SetImport;
   readonly loras: Loras;
+  readonly freeFiles: FreeFiles;
   readonly loraFiles: LoraFiles;
   readonly loraExports: LoraExports;
   readonly maintenance: Maintenance;
@@ -34,8 +37,9 @@ export class Library {
     this.images = new Images(database);
     this.sets = new Sets(database, now);
     this.setImport = new SetImport(database, this.images, this.sets, now);
-    this.loras = new Loras(database, now);
-    this.loraFiles = new LoraFiles(database, this.loras, now);
+    this.loras = new Loras(database, this.images, now);
+    this.freeFiles = new FreeFiles(database.folder, this.loras, new LibraryJobs(database));
+    this.loraFiles = new LoraFiles(database, this.loras, this.freeFiles, now);
     this.loraExports = new LoraExports(database, now);
     this.maintenance = new Maintenance(database, this.loras);
     this.#now = now;

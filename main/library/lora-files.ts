@@ -1,17 +1,17 @@
 import { basename, dirname, join, resolve } from 'node:path';
-import { lstatSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { I2lError } from '../contract/errors.ts';
 import type { FailedFile, Storage } from '../contract/library-values.ts';
 import type { LoraFacts, LoraView } from '../contract/loras.ts';
 import { contentOf, copyToPart, publishNew } from '../weights/atomic-copy.ts';
-import { safeName, versionName } from '../weights/file-names.ts';
+import { safeName } from '../weights/file-names.ts';
 import { isAlive } from '../weights/stale-files.ts';
 import type { Database } from './database.ts';
+import type { FreeFiles } from './free-files.ts';
 import type { LoraRow } from './lora-rows.ts';
 import type { Loras, NewLora } from './loras.ts';
-import { isAnother, isFile, moveLora, removeLora } from './move-files.ts';
-import { fromStored, isStoredInside, lorasFolder, toStored, trashFolder } from './places.ts';
+import { isAnother, isFile, moveLora, removeFile, removeLora } from './move-files.ts';
+import { fromStored, isStoredInside, toStored, trashFolder } from './places.ts';
 import { makeFolder } from '../weights/make-folder.ts';
 
 /** Which files a change may touch: those in the data folder, or also those elsewhere. */
@@ -20,8 +20,6 @@ export type Reach = 'own' | 'all';
 /** How a file comes in: as a copy, where it is, or from a place that it is taken away from. */
 export type Arrival = Storage | 'moved';
 
-const MOST_VERSIONS = 1000;
-
 /**
  * Moves the files of LoRAs: into the trash and out of it, and to new names. A move is noted in the row before a
  * file is touched and settled after; one that was cut off is finished by recover().
@@ -29,13 +27,15 @@ const MOST_VERSIONS = 1000;
 export class LoraFiles {
   readonly #database: Database;
   readonly #loras: Loras;
+  readonly #free: FreeFiles;
   readonly #now: () => number;
   /** Of files that come in once: the last one's. */
   #arriving: Promise<unknown> = Promise.resolve();
 
-  constructor(database: Database, loras: Loras, now: () => number) {
+  constructor(database: Database, loras: Loras, free: FreeFiles, now: () => number) {
     this.#database = database;
     this.#loras = loras;
+    this.#free = free;
     this.#now = now;
   }
 
@@ -65,7 +65,8 @@ export class LoraFiles {
   }
 
   /**
-   * Brings a LoRA file in: a copy in the data folder, the file where it is, or the file itself.
+   * Brings a LoRA file in: a copy in the data folder, the file where it is, or the file itself. If it can be no row,
+   * its file is as it was.
    * @throws I2lError FILE_NOT_FOUND, FILE_WRITE_FAILED (also if the file is not what `facts` say), DISK_FULL
    */
   async bringIn(facts: LoraFacts, arrival: Arrival, more: NewLora = {}): Promise<LoraView> {
@@ -73,16 +74,38 @@ export class LoraFiles {
     const inside = isStoredInside(toStored(this.#database.folder, source));
     if (arrival === 'referenced' || (arrival === 'copied' && inside)) return this.#loras.add({ ...facts, file: source }, more);
     const stem = basename(source).replace(/\.safetensors$/i, '');
-    const name = more.name ?? stem;
-    for (let version = 1; version <= MOST_VERSIONS; version++) {
-      const file = join(lorasFolder(this.#database.folder), `${versionName(safeName(stem), version)}.safetensors`);
-      if (existing(file)) continue;
-      await makeFolder(dirname(file));
-      if (arrival === 'moved') await moveLora(source, file);
-      else if (!(await publishNew(await copyToPart(source, file, { size: facts.bytes, sha256: facts.sha256 })))) continue;
-      return this.#loras.add({ ...facts, file }, { ...more, name });
+    const named = { ...more, name: more.name ?? stem };
+    const from = { ...facts, file: source };
+    for (;;) {
+      const file = this.#free.forNew(stem);
+      const lora = await this.#free.hold(file, () =>
+        arrival === 'moved' ? this.#takeAway(from, file, named) : this.#takeCopy(from, file, named),
+      );
+      if (lora) return lora;
     }
-    throw noFreeName(stem);
+  }
+
+  /** The file itself, from where `facts` say that it is. */
+  async #takeAway(facts: LoraFacts, file: string, more: NewLora): Promise<LoraView> {
+    await moveLora(facts.file, file);
+    return this.#addOr(() => moveLora(file, facts.file), { ...facts, file }, more);
+  }
+
+  /** @returns undefined where another process took the name meanwhile */
+  async #takeCopy(facts: LoraFacts, file: string, more: NewLora): Promise<LoraView | undefined> {
+    await makeFolder(dirname(file));
+    const part = await copyToPart(facts.file, file, { size: facts.bytes, sha256: facts.sha256 });
+    if (!(await publishNew(part))) return undefined;
+    return this.#addOr(() => removeFile(file), { ...facts, file }, more);
+  }
+
+  async #addOr(takeBack: () => Promise<void>, facts: LoraFacts, more: NewLora): Promise<LoraView> {
+    try {
+      return this.#loras.add(facts, more);
+    } catch (error) {
+      await takeBack();
+      throw error;
+    }
   }
 
   /**
@@ -93,7 +116,7 @@ export class LoraFiles {
     const row = this.#loras.row(id);
     const from = fromStored(this.#database.folder, row.path);
     if (row.trashedAt === null && this.#mayMove(row, reach) && (await isFile(from))) {
-      const to = freeName(dirname(from), safeName(name), from);
+      const to = this.#free.within(dirname(from), safeName(name), from);
       if (to !== from) await this.#move(row, to);
     }
     return this.#loras.update(id, { name });
@@ -120,7 +143,7 @@ export class LoraFiles {
       if (row.trashedFrom !== null && (await isFile(from))) {
         const home = fromStored(this.#database.folder, row.trashedFrom);
         const stem = basename(home).replace(/\.safetensors$/i, '');
-        await this.#move(row, existing(home) ? freeName(dirname(home), stem, from) : home);
+        await this.#move(row, this.#free.isFree(home) ? home : this.#free.within(dirname(home), stem, from));
       } else this.#mark(row.id, null);
       return true;
     });
@@ -222,24 +245,3 @@ function isTrash(stored: string): boolean {
 const BEGIN = 'UPDATE loras SET moving_to = :path, moving_pid = :pid, trashed_at = :trashedAt WHERE id = :id';
 const SETTLE = `
   UPDATE loras SET path = :path, trashed_from = :from, moving_to = NULL, moving_pid = NULL WHERE id = :id`;
-
-/** The first version of a name that is free in a folder, or is the file's own. */
-function freeName(folder: string, stem: string, own: string): string {
-  for (let version = 1; version <= MOST_VERSIONS; version++) {
-    const file = join(folder, `${versionName(stem, version)}.safetensors`);
-    if (file === own || !existing(file)) return file;
-  }
-  throw noFreeName(stem);
-}
-
-function noFreeName(name: string): I2lError {
-  return new I2lError('FILE_WRITE_FAILED', `${name}: ${MOST_VERSIONS} versions of it are there; choose another name.`, {
-    file: name,
-    reason: 'many-versions',
-  });
-}
-
-/** Also a link to nowhere. */
-function existing(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-}

@@ -5,6 +5,7 @@ import type { LoraBulkChange, LoraChange, LoraDetail, LoraFacts, LoraQuery, Lora
 import { fileState } from '../weights/file-state.ts';
 import { changed } from './change.ts';
 import type { Database } from './database.ts';
+import type { Images } from './images.ts';
 import { toldByFile } from './lora-metadata.ts';
 import { loraSql } from './lora-query.ts';
 import { detailOf, LORA_COLUMNS, viewOf, type LoraRow } from './lora-rows.ts';
@@ -31,10 +32,12 @@ export interface NewLora {
 /** LoRAs in the library: what is known of them. Their files are moved by lora-files.ts. */
 export class Loras {
   readonly #database: Database;
+  readonly #images: Images;
   readonly #now: () => number;
 
-  constructor(database: Database, now: () => number) {
+  constructor(database: Database, images: Images, now: () => number) {
     this.#database = database;
+    this.#images = images;
     this.#now = now;
   }
 
@@ -118,7 +121,7 @@ export class Loras {
     const now = await fileState({ ...row, path: fromStored(this.#database.folder, row.path) });
     this.noteFile(row, now);
     const made = this.#madeFrom(id);
-    const madeFrom = made && { ...made, images: made.images.map((image) => ({ ...image, isKnown: this.#hasImage(image.hash) })) };
+    const madeFrom = made && { ...made, images: made.images.map((image) => ({ ...image, isKnown: this.#images.has(image.hash) })) };
     return detailOf(this.#database.folder, row, { state: now.state, madeFrom });
   }
 
@@ -198,7 +201,7 @@ export class Loras {
   /** What is not said to be its preview is the first image that it was made of and that the library has. */
   #insert(content: Content, file: string, more: NewLora, triggerWords: readonly string[], madeFrom: MadeFrom | null): number {
     const name = more.name ?? basename(file).replace(/\.safetensors$/i, '');
-    const first = madeFrom?.images.find(({ hash }) => this.#hasImage(hash));
+    const first = madeFrom?.images.find(({ hash }) => this.#images.has(hash));
     const preview = more.preview ?? first?.hash ?? null;
     this.#checkPreview(preview);
     const words = JSON.stringify(triggerWords);
@@ -221,12 +224,8 @@ export class Loras {
   }
 
   #checkPreview(hash: string | null): void {
-    if (hash === null || this.#hasImage(hash)) return;
+    if (hash === null || this.#images.has(hash)) return;
     throw new I2lError('NOT_IN_LIBRARY', `${hash}: the library has no such image.`, { hash });
-  }
-
-  #hasImage(hash: string): boolean {
-    return this.#database.get('SELECT 1 FROM images WHERE hash = ?', [hash]) !== undefined;
   }
 
   #reindex(id: number): void {

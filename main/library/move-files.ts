@@ -40,11 +40,14 @@ export async function moveLora(from: string, to: string): Promise<void> {
 
 /** Removes a LoRA with its sidecars; what is gone already is no failure. @throws I2lError FILE_WRITE_FAILED */
 export async function removeLora(lora: string): Promise<void> {
-  for (const file of [...(await sidecarsOf(lora)), lora]) {
-    await rm(file, { force: true }).catch((error: unknown) => {
-      throw fileError(file, 'write', error);
-    });
-  }
+  for (const file of [...(await sidecarsOf(lora)), lora]) await removeFile(file);
+}
+
+/** What is gone already is no failure. @throws I2lError FILE_WRITE_FAILED */
+export async function removeFile(file: string): Promise<void> {
+  await rm(file, { force: true }).catch((error: unknown) => {
+    throw fileError(file, 'write', error);
+  });
 }
 
 /** Whether a name is taken by a file that is not the one to be moved: on some disks names differ in more than case. */

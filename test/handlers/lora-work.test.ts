@@ -13,6 +13,7 @@ import { hasEnded, type JobDetails, type JobView } from '../../main/contract/que
 import { errorFromWire } from '../../main/contract/wire-errors.ts';
 import { router } from '../../main/handlers/api.ts';
 import { readLora } from '../../main/pipelines/inspect-lora.ts';
+import { contentOf } from '../../main/weights/atomic-copy.ts';
 import { denseOf, minus, norm, randomDense, writeLora, type TestModule } from '../lora/lora-files.ts';
 import { tempFolder } from '../unit/temp.ts';
 
@@ -149,6 +150,25 @@ describe('new versions', () => {
       ['parent-r2', id, recipe],
     ]);
     expect(readFileSync(join(dataFolder, 'loras', 'parent-r2.safetensors'), 'utf8')).toBe('in the way');
+  });
+
+  test('write over no LoRA that came to their name while they waited', async () => {
+    const { library } = app.services;
+    const { id } = await lora('promising');
+    const renamed = await lora('to be renamed');
+    const trashed = await lora('promised');
+    await library.loraFiles.remove([trashed.id], 'own');
+    await api.jobs.pauseQueue({});
+    const job = await api.loras.resetRank({ id, choice: { kind: 'fixed', rank: 2 }, name: 'promised' });
+    const uploaded = await lora('promised');
+    await library.loraFiles.rename(renamed.id, 'promised', 'own');
+    await library.loraFiles.undo([trashed.id]);
+    await api.jobs.resumeQueue();
+    const { output } = (await done(job)).result as JobResult;
+    expect(basename(output ?? '')).toBe('promised.safetensors');
+    const views = [uploaded, renamed, trashed].map((one) => library.loras.view(one.id));
+    expect(views.map(({ file }) => basename(file))).toEqual(['promised-v2.safetensors', 'promised-v3.safetensors', 'promised-v4.safetensors']); // prettier-ignore
+    for (const { file, sha256 } of views) expect((await contentOf(file)).sha256).toBe(sha256);
   });
 
   test("by energy, under the user's name, whatever it is made of", async () => {

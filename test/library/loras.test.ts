@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -190,6 +190,30 @@ describe('files', () => {
     expect(readFileSync(second.file).equals(readFileSync(other.file))).toBe(true);
     writeFileSync(facts.file, 'changed since');
     expect((await rejectionOf(library.loraFiles.bringIn(facts, 'copied'))).code).toBe('FILE_WRITE_FAILED');
+  });
+
+  test('come in under a name that neither a LoRA whose file is missing has, nor one that is coming in', async () => {
+    const { library, folder, data } = await fresh();
+    const lost = await library.loraFiles.bringIn(makeLora(join(folder, 'fox.safetensors'), 1), 'copied');
+    library.loras.update(lost.id, { rating: 5, notes: 'mine' });
+    rmSync(lost.file);
+    const arriving = library.loraFiles.bringIn(makeLora(join(folder, 'b', 'fox.safetensors'), 2), 'moved');
+    expect(library.freeFiles.forNew('fox')).toBe(join(data, 'loras', 'fox-v3.safetensors'));
+    const arrived = await arriving;
+    expect(arrived).toMatchObject({ rating: 0, file: join(data, 'loras', 'fox-v2.safetensors') });
+    expect(arrived.id).not.toBe(lost.id);
+    expect(await library.loras.get(lost.id)).toMatchObject({ rating: 5, notes: 'mine', state: 'missing' });
+  });
+
+  test.each(['copied', 'moved'] as const)('that come in %s and can be no row are as they were', async (arrival) => {
+    const { library, folder, data } = await fresh();
+    const facts = makeLora(join(folder, 'fox.safetensors'), 1);
+    const beside = withSidecars(facts.file);
+    const refused = await rejectionOf(library.loraFiles.bringIn(facts, arrival, { preview: 'a'.repeat(64) }));
+    expect(refused.code).toBe('NOT_IN_LIBRARY');
+    expect([facts.file, ...beside].every(existsSync)).toBe(true);
+    expect(readdirSync(join(data, 'loras'))).toEqual([]);
+    expect(library.freeFiles.isFree(join(data, 'loras', 'fox.safetensors'))).toBe(true);
   });
 
   test('a new name renames the file with what lies beside it; one elsewhere only if asked', async () => {
