@@ -59,10 +59,9 @@ export class Library {
    */
   async takePreview(loraId: number, file: string): Promise<string> {
     const image = await this.images.take(file, 'copied');
-    this.database.write(() => {
-      this.images.put(image, this.#now());
-      this.loras.update(loraId, { preview: image.sha256 });
-    });
+    // In a write of its own: if the LoRA went meanwhile, the copy has a row, by which it goes with the unused.
+    this.database.write(() => this.images.put(image, this.#now()));
+    this.loras.update(loraId, { preview: image.sha256 });
     return image.sha256;
   }
 

@@ -216,6 +216,22 @@ describe('files', () => {
     expect(library.freeFiles.isFree(join(data, 'loras', 'fox.safetensors'))).toBe(true);
   });
 
+  test('an image for a LoRA that is gone goes with the unused ones', async () => {
+    const later = 2 * 3_600_000;
+    let now = 0;
+    const folder = join(base, `${count++}`);
+    const library = await openLibrary(join(folder, 'data'), { now: () => now });
+    const { id } = library.loras.add(makeLora(join(folder, 'fox.safetensors'), 1));
+    await library.loraFiles.remove([id], 'own');
+    await library.loraFiles.emptyTrash();
+    const [image = ''] = await makeImages(join(folder, 'pictures'), 1);
+    expect((await rejectionOf(library.takePreview(id, image))).code).toBe('NOT_IN_LIBRARY');
+    now = later;
+    expect((await library.emptyTrash()).images).toBe(1);
+    const left = (kept: string): string[] => readdirSync(join(folder, 'data', kept), { recursive: true, encoding: 'utf8' });
+    expect([...left('images'), ...left(join('cache', 'thumbnails'))].filter((name) => /\.\w+$/.test(name))).toEqual([]);
+  });
+
   test('a new name renames the file with what lies beside it; one elsewhere only if asked', async () => {
     const { library, folder, data } = await fresh();
     const { id } = await library.loraFiles.bringIn(makeLora(join(data, 'loras', 'a.safetensors'), 1), 'copied');
