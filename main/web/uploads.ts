@@ -6,6 +6,7 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { fileError, I2lError } from '../contract/errors.ts';
+import { LARGEST_IMAGE, LARGEST_LORA, refusedName, refusedSize } from '../contract/uploads.ts';
 import type { Library } from '../library/library.ts';
 import { readLora } from '../pipelines/inspect-lora.ts';
 import { safeName } from '../weights/file-names.ts';
@@ -14,10 +15,6 @@ import { jsonAnswer } from './answers.ts';
 
 /** Files that a page brings: dropped, pasted, or chosen in a browser on another machine. */
 
-/** Bytes. No photograph that can be decoded is larger. */
-export const LARGEST_IMAGE = 512 * 2 ** 20;
-/** Bytes. Sixty images through three experts are 20 GiB in f32. */
-export const LARGEST_LORA = 24 * 2 ** 30;
 const LONGEST_NAME = 150;
 const FOLDER = 'uploads';
 
@@ -96,13 +93,12 @@ export function fileName(given: string): string {
   return stem === '' ? `image${ending}` : `${stem}${ending}`;
 }
 
-/** Of a file that can be a LoRA. @throws I2lError UNSUPPORTED, before a large file is sent for nothing */
+/** Of a file that can be a LoRA. @throws I2lError UNSUPPORTED */
 export function loraName(given: string): string {
   const name = lastPart(given);
-  const stem = name.replace(/\.safetensors$/i, '');
-  if (stem !== name) return `${safeName(stem)}.safetensors`;
-  const message = `${name}: this is no LoRA; only .safetensors files can be imported.`;
-  throw new I2lError('UNSUPPORTED', message, { file: name, reason: 'not-safetensors' });
+  const refused = refusedName(name);
+  if (refused) throw refused;
+  return `${safeName(name.replace(/\.safetensors$/i, ''))}.safetensors`;
 }
 
 function lastPart(given: string): string {
@@ -110,13 +106,14 @@ function lastPart(given: string): string {
 }
 
 async function receive({ body, headers, signal }: Request, file: string, largest: number): Promise<void> {
-  if (Number(headers.get('content-length') ?? 0) > largest) throw tooLarge(file, largest);
+  const refused = refusedSize(file, Number(headers.get('content-length') ?? 0), largest);
+  if (refused) throw refused;
   if (!body) throw new I2lError('BAD_ARGUMENT', 'An upload needs the file as its body.');
   let bytes = 0;
   const counted = new Transform({
     transform: (chunk: Uint8Array, _encoding, done) => {
       bytes += chunk.byteLength;
-      done(bytes > largest ? tooLarge(file, largest) : null, chunk);
+      done(refusedSize(file, bytes, largest), chunk);
     },
   });
   try {
@@ -128,10 +125,6 @@ async function receive({ body, headers, signal }: Request, file: string, largest
     if (signal.aborted) throw new I2lError('CANCELLED', 'The upload was broken off.', {}, error);
     throw fileError(file, 'write', error);
   }
-}
-
-function tooLarge(file: string, largest: number): I2lError {
-  return new I2lError('FILE_TOO_LARGE', `${file}: files above ${largest / 2 ** 30} GiB are not taken.`, { file, most: largest });
 }
 
 /** By the name that the user knows; where it lay for a moment says nothing. */

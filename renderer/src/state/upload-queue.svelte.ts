@@ -91,9 +91,10 @@ export class UploadQueue<Place> {
     }
   }
 
-  /** What has arrived stays. */
+  /** What has arrived stays; what is added from now on is not stopped with the rest. */
   stop(): void {
     this.#stop.abort();
+    this.#stop = new AbortController();
     this.total -= this.#waiting.length;
     this.#bytes -= bytesOf(this.#waiting.map(({ file }) => file));
     this.#waiting = [];
@@ -112,7 +113,6 @@ export class UploadQueue<Place> {
     this.#bytes = 0;
     this.#bytesSent = 0;
     this.clearOutcome();
-    this.#stop = new AbortController();
   }
 
   async #work(): Promise<void> {
