@@ -236,6 +236,47 @@ test('a LoRA that is dragged out of the browser is downloaded, by its number', a
   expect([answer.status(), (await answer.body()).equals(readFileSync(file))]).toEqual([200, true]);
 });
 
+test('a card that is let go inside the window is not imported; files from outside are afterwards', async ({ studio, app }) => {
+  await open(studio);
+  const uploads: string[] = [];
+  studio.on('request', (request) => {
+    if (request.url().includes('/uploads/')) uploads.push(request.url());
+  });
+  const file = loraToDrop(app, 'From outside', 4);
+  const dataTransfer = await transferOf(studio, [file]);
+  await option(studio, 'Sea at dusk').dispatchEvent('dragstart', { dataTransfer });
+  await studio.locator('main').dispatchEvent('dragover', { dataTransfer });
+  await expect(studio.getByText('Drop to import LoRAs')).toBeHidden();
+  await studio.locator('main').dispatchEvent('drop', { dataTransfer });
+  // Of a drag that the system carried outside the page hears no end.
+  await option(studio, 'Sea at dusk').dispatchEvent('dragstart', { dataTransfer });
+  await option(studio, 'Old town').hover();
+  await option(studio, 'Sea at dusk').hover();
+  expect(uploads).toEqual([]);
+  await drop(studio, [file]);
+  await expect(option(studio, 'From outside')).toBeVisible();
+  expect(uploads).toHaveLength(1);
+  await studio.getByRole('button', { name: 'Dismiss' }).click();
+  await removeNamed('From outside');
+});
+
+test('a picture that is still on its way when its dialog is closed is stopped without a word', async ({ studio }) => {
+  await open(studio);
+  await option(studio, 'Harbour lights').click();
+  await studio.route('**/uploads/loras/*/preview*', () => undefined);
+  const dialog = studio.getByRole('dialog', { name: 'Picture of this LoRA' });
+  await studio.getByRole('button', { name: 'Choose the picture' }).click();
+  await expect(dialog.getByRole('listitem').locator('img').first()).toHaveAttribute('draggable', 'false');
+  const stopped = studio.waitForEvent('requestfailed');
+  await drop(studio, [example('hills.jpg')]);
+  await expect(dialog.getByRole('progressbar')).toBeVisible();
+  await studio.keyboard.press('Escape');
+  await expect(dialog).toHaveCount(0);
+  expect((await stopped).url()).toContain('/preview');
+  await expect(studio.getByText('It was stopped.')).toHaveCount(0);
+  await studio.unrouteAll();
+});
+
 /** So that the pictures show the LoRAs that were made alone. */
 async function removeNamed(...names: readonly string[]): Promise<void> {
   const { loras } = await client.api.loras.list({ limit: 500 });
