@@ -150,6 +150,20 @@ describe('create', () => {
   });
 });
 
+test('--fast: plan names the copies that come first, create makes them once, models copies lists and deletes them', async () => {
+  const planned = async () => linesOf(await runCli(['plan', images, '--models', models, '--fast', '--json']), 'plan')[0]?.copies;
+  expect(await planned()).toMatchObject([{ of: 'siglip2' }, { of: 'dinov3' }]);
+  for (const made of [2, 0]) {
+    const run = await create(image(), '--fast', '-o', output());
+    doneOf(run);
+    expect(linesOf(run, 'note').filter(({ message }) => message.includes('8-bit copy'))).toHaveLength(made);
+  }
+  expect(await planned()).toEqual([]);
+  expect((await runCli(['models', 'copies'])).stdout).toMatch(/^siglip2: .*\ndinov3: |^dinov3: .*\nsiglip2: /);
+  expect((await runCli(['models', 'copies', '--remove'])).stdout).toMatch(/freed/);
+  expect((await runCli(['models', 'copies'])).stdout).toContain('There are no 8-bit copies');
+});
+
 describe('what is refused', () => {
   test.each([
     ['a missing option', ['create', 'x.jpg', '--models', 'm']],

@@ -112,6 +112,7 @@ const planSchema = z.strictObject({
   rank: z.int(),
   modules: z.int(),
   outputBytes: z.int(),
+  copies: z.array(z.strictObject({ of: z.string(), bytes: z.int() })),
 });
 
 export type Identity = z.infer<typeof identitySchema>;
