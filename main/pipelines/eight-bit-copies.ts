@@ -1,7 +1,8 @@
 import type { Device } from '../contract/devices.ts';
 import type { CreateJob } from '../contract/job.ts';
 import type { NetworkRunner, PipelineContext, PreparedNetwork, Work } from './context.ts';
-import { EightBitCopy, gigabytes } from './eight-bit-copy.ts';
+import { gigabytes } from '../weights/hub/free-space.ts';
+import { EightBitCopy } from './eight-bit-copy.ts';
 import type { EncodePass } from './encode-images.ts';
 import type { OpenEncoder } from './open-encoders.ts';
 

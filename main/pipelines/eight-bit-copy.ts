@@ -1,10 +1,11 @@
-import { existsSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileError, I2lError } from '../contract/errors.ts';
+import { I2lError } from '../contract/errors.ts';
 import { elementCount, rowsOf, type HostTensor, type TensorRange } from '../contract/tensor.ts';
 import { joinStages, type Stage } from '../offload/stage.ts';
 import { blockOf, blocksOf, toEightBit, type EightBitWeight, type EightBitWeights } from '../onnx/eight-bit.ts';
 import { placeOf } from '../onnx/external-data.ts';
+import { freeSpace, gigabytes } from '../weights/hub/free-space.ts';
 import { makeFolderSync } from '../weights/make-folder.ts';
 import { readSafetensors, type SafetensorsFile } from '../weights/safetensors.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
@@ -26,11 +27,6 @@ const PIECE_VALUES = 4 << 20;
 /** What a copy is made of. */
 export type CopiedEncoder = Pick<OpenEncoder, 'id' | 'name' | 'contentId' | 'stages' | 'path' | 'stamp'>;
 
-/** What an 8-bit copy is known by: of which weights, whatever file holds them. */
-export function eightBitCopyPath(folder: string, { contentId }: Pick<OpenEncoder, 'contentId'>): string {
-  return join(folder, `${contentId}.safetensors`);
-}
-
 /** A weight, and the two tensors that hold its copy. */
 interface Product {
   readonly weight: TensorRange;
@@ -48,7 +44,8 @@ export class EightBitCopy {
 
   /** @param folder of all copies */
   constructor(folder: string, encoder: CopiedEncoder) {
-    this.path = eightBitCopyPath(folder, encoder);
+    // By its weights, whatever file holds them.
+    this.path = join(folder, `${encoder.contentId}.safetensors`);
     this.#encoder = encoder;
     this.#products = productsOf(encoder.stages);
     this.#file = this.#openMade();
@@ -87,7 +84,7 @@ export class EightBitCopy {
     const { id } = this.#encoder;
     makeFolderSync(dirname(this.path));
     removeStaleParts(this.path);
-    checkRoom(dirname(this.path), id, this.bytes);
+    await checkRoom(dirname(this.path), id, this.bytes);
     const writer = new SafetensorsWriter(this.path, this.#tensors(), { ...identity(this.#encoder), [COPY_OF]: id });
     try {
       await this.#run(runner, network, writer);
@@ -219,19 +216,9 @@ function bytesOf({ data }: HostTensor): Uint8Array {
 }
 
 /** @throws I2lError DISK_FULL */
-function checkRoom(folder: string, id: string, bytes: number): void {
-  let free: number;
-  try {
-    const { bavail, bsize } = statfsSync(folder);
-    free = bavail * bsize;
-  } catch (error) {
-    throw fileError(folder, 'read', error);
-  }
-  if (free >= bytes) return;
+async function checkRoom(folder: string, id: string, bytes: number): Promise<void> {
+  const free = await freeSpace(folder);
+  if (free === undefined || free >= bytes) return;
   const message = `${folder}: the 8-bit copy of ${id} takes ${gigabytes(bytes)} and ${gigabytes(free)} are free; make room, or go without --fast.`;
   throw new I2lError('DISK_FULL', message, { file: folder, needed: bytes, free });
-}
-
-export function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
 }

@@ -48,17 +48,28 @@ interface PlannedPart {
   readonly plan: NetworkPlan;
 }
 
+/** What a job opens: its models, and the 8-bit copies that its encoders use. */
+interface OpenJob extends OpenModels {
+  readonly copies: ReadonlyMap<OpenEncoder, EightBitCopy>;
+}
+
+function openJob(job: PlanJob): OpenJob {
+  const open = openModels(job);
+  const { eightBit } = job;
+  if (!eightBit) return { ...open, copies: new Map() };
+  return { ...open, copies: new Map(open.encoders.map((encoder) => [encoder, new EightBitCopy(eightBit.folder, encoder)])) };
+}
+
 /** A job's networks in their order, each with its plan. */
 function planParts(
-  { memory, dtype, images, eightBit }: PlanJob,
-  { encoders, decoder }: OpenModels,
+  { memory, dtype, images }: PlanJob,
+  { encoders, decoder, copies }: OpenJob,
   threads: number,
 ): readonly PlannedPart[] {
   const held = embeddingBytes(encoders, images);
   const decoding = prepareDecoder(decoder, dtype, held);
-  const copyOf = (encoder: OpenEncoder): EightBitCopy | undefined => eightBit && new EightBitCopy(eightBit.folder, encoder);
   const parts = [
-    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder, held, copyOf(encoder)?.weights) })),
+    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder, held, copies.get(encoder)?.weights) })),
     { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
   const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));
@@ -68,7 +79,7 @@ function planParts(
 
 /** What a job would take on a machine. @throws as create does */
 export function predictJob(job: PlanJob, machine: Machine): { readonly network: string; readonly seconds: number }[] {
-  return planParts(job, openModels(job), machine.cores).map(({ prepared, plan }) => ({
+  return planParts(job, openJob(job), machine.cores).map(({ prepared, plan }) => ({
     network: prepared.name,
     seconds: simulate(prepared.costs, plan, machine).seconds,
   }));
@@ -77,7 +88,7 @@ export function predictJob(job: PlanJob, machine: Machine): { readonly network: 
 /** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
 export function planJob(job: PlanJob): JobEstimate {
   const { dtype, images } = job;
-  const open = openModels(job);
+  const open = openJob(job);
   const networks = planParts(job, open, 0).map(({ id, prepared, plan }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plan;
     const { seconds } = simulate(prepared.costs, plan, guessedMachine(threadsOf(0)));
@@ -104,12 +115,10 @@ export function planJob(job: PlanJob): JobEstimate {
     rank: Math.max(...modules.map((module) => module.rank)),
     modules: modules.length,
     outputBytes: loraBytes(modules, dtype),
-    copies: missingCopies(job, open),
+    copies: missingCopies(open),
   };
 }
 
-function missingCopies({ eightBit }: PlanJob, { encoders }: OpenModels): JobEstimate['copies'] {
-  if (!eightBit) return [];
-  const copies = encoders.map((encoder) => new EightBitCopy(eightBit.folder, encoder));
-  return copies.filter(({ isMade }) => !isMade).map(({ of, bytes }) => ({ of, bytes }));
+function missingCopies({ copies }: OpenJob): JobEstimate['copies'] {
+  return [...copies.values()].filter(({ isMade }) => !isMade).map(({ of, bytes }) => ({ of, bytes }));
 }

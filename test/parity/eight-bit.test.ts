@@ -20,7 +20,7 @@ import { float32Bytes, readValues } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { IMAGES, type Graph } from '../../main/onnx/graph.ts';
 import { tempFolder } from '../unit/temp.ts';
-import { goldenCases, goldenFolder, readAll } from './goldens.ts';
+import { cosine, goldenCases, goldenFolder, readAll } from './goldens.ts';
 import { copyModels, photographsJob } from './photographs-job.ts';
 import { silent } from './run-decoder.ts';
 import { encodeQwen, openQwen } from './run-qwen.ts';
@@ -29,15 +29,6 @@ import { encodeQwen, openQwen } from './run-qwen.ts';
 const BAR = 0.999;
 const folder = tempFolder();
 const PLACE = { path: '/models/an-encoder.safetensors', stamp: '1@2' };
-
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let [ab, aa, bb] = [0, 0, 0];
-  for (let i = 0; i < a.length; i++) {
-    const [x, y] = [a[i] ?? Number.NaN, b[i] ?? Number.NaN];
-    [ab, aa, bb] = [ab + x * y, aa + x * x, bb + y * y];
-  }
-  return ab / Math.sqrt(aa * bb);
-}
 
 async function make(copy: EightBitCopy): Promise<void> {
   const network = copy.prepare();

@@ -38,3 +38,10 @@ export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>)
   }
   return Math.sqrt(difference / norm);
 }
+
+/** Of the angle between two lists of values. */
+export function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  const dot = (x: ArrayLike<number>, y: ArrayLike<number>): number =>
+    Array.from(x).reduce((sum, value, i) => sum + value * (y[i] as number), 0);
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+}

@@ -6,7 +6,7 @@ import { decodeImage } from '../../main/imaging/decode.ts';
 import { coverCrop, dinoPixels, qwenPatches, qwenSide, siglipPixels } from '../../main/imaging/preprocess.ts';
 import type { Pixels } from '../../main/imaging/resample.ts';
 import { readSafetensors, readTensorBytes } from '../../main/weights/safetensors.ts';
-import { goldenFolder, readAll, relativeError } from './goldens.ts';
+import { cosine, goldenFolder, readAll, relativeError } from './goldens.ts';
 import { encode, ENCODERS, openEncoder } from './run-encoder.ts';
 
 const folder = goldenFolder('preprocess');
@@ -65,12 +65,6 @@ function largestDifference(got: ArrayLike<number>, wanted: ArrayLike<number>): n
     if (!(difference <= most)) most = difference; // NaN counts
   }
   return most;
-}
-
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const dot = (x: ArrayLike<number>, y: ArrayLike<number>): number =>
-    Array.from(x).reduce((sum, value, i) => sum + value * (y[i] as number), 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 }
 
 test('every photograph has its goldens', () => {

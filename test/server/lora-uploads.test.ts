@@ -13,15 +13,14 @@ import { makeImages } from '../library/make-images.ts';
 import { makeLora } from '../library/make-loras.ts';
 import { thrownBy } from '../unit/errors.ts';
 import { tempFolder } from '../unit/temp.ts';
-import { askBytes, signIn, startServing, type Serving } from './serving.ts';
+import { askBytes, serveSignedIn, uploadsIn, type Serving } from './serving.ts';
 import { portWire, socketWire } from './wires.ts';
 
 const folder = tempFolder();
 let serving: Serving;
 let headers: { cookie: string; origin: string };
 beforeAll(async () => {
-  serving = await startServing(folder);
-  headers = { cookie: await signIn(serving), origin: serving.origin };
+  ({ serving, headers } = await serveSignedIn(folder));
 });
 
 interface Sent {
@@ -50,8 +49,7 @@ const WIRES = {
 
 const addressOf = (name: string): string => `/uploads/loras?name=${encodeURIComponent(name)}`;
 const library = (): Serving['app']['services']['library'] => serving.app.services.library;
-const uploads = (): string => join(folder, 'home', 'uploads');
-const uploadsLeft = (): string[] => (existsSync(uploads()) ? readdirSync(uploads()) : []);
+const uploadsLeft = (): string[] => uploadsIn(folder);
 const loraFiles = (): string[] => readdirSync(join(folder, 'home', 'loras')).sort();
 const bytesOf = (seed: number, rank?: number): Buffer =>
   readFileSync(makeLora(join(folder, 'in', `${seed}-${rank}.safetensors`), seed, rank).file);

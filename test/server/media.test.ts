@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -8,14 +8,13 @@ import { fileName } from '../../main/web/uploads.ts';
 import { makeImages } from '../library/make-images.ts';
 import { makeLora } from '../library/make-loras.ts';
 import { tempFolder } from '../unit/temp.ts';
-import { ask, askBytes, signIn, startServing, type Answer, type BytesAnswer, type Serving } from './serving.ts';
+import { ask, askBytes, serveSignedIn, uploadsIn, type Answer, type BytesAnswer, type Serving } from './serving.ts';
 
 const folder = tempFolder();
 let serving: Serving;
 let headers: { cookie: string; origin: string };
 beforeAll(async () => {
-  serving = await startServing(folder);
-  headers = { cookie: await signIn(serving), origin: serving.origin };
+  ({ serving, headers } = await serveSignedIn(folder));
 });
 
 const get = (path: string): Promise<Answer> => ask(serving.port, path, { headers });
@@ -26,8 +25,7 @@ const bytes = (path: string, body?: Uint8Array, more: Record<string, string> = {
 
 const upload = (id: number, name: string, body: Uint8Array): ReturnType<typeof bytes> =>
   bytes(`/uploads/sets/${id}?name=${encodeURIComponent(name)}`, body);
-const uploadsLeft = (): string[] =>
-  existsSync(join(folder, 'home', 'uploads')) ? readdirSync(join(folder, 'home', 'uploads')) : [];
+const uploadsLeft = (): string[] => uploadsIn(folder);
 
 describe('media', () => {
   test('a thumbnail and a crop by the hash of their image; the crop is the middle square', async () => {

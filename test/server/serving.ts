@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { request, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
@@ -84,6 +84,20 @@ export async function signIn({ port, origin, sessions }: Serving): Promise<strin
   const [cookie] = headers['set-cookie'] ?? [];
   if (status !== 204 || cookie === undefined) throw new Error(`signing in was answered with ${status}`);
   return cookie.split(';')[0] ?? '';
+}
+
+/** A server with a browser signed in. @returns it, with the headers of the browser's requests */
+export async function serveSignedIn(
+  folder: string,
+): Promise<{ readonly serving: Serving; readonly headers: { readonly cookie: string; readonly origin: string } }> {
+  const serving = await startServing(folder);
+  return { serving, headers: { cookie: await signIn(serving), origin: serving.origin } };
+}
+
+/** What lies in the folder of uploads that are on their way. */
+export function uploadsIn(folder: string): string[] {
+  const uploads = join(folder, 'home', 'uploads');
+  return existsSync(uploads) ? readdirSync(uploads) : [];
 }
 
 export interface BytesAnswer {

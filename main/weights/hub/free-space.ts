@@ -18,9 +18,12 @@ export async function freeSpace(folder: string): Promise<number | undefined> {
 export async function checkSpace(target: string, needed: number, free: FreeSpace = freeSpace): Promise<void> {
   const bytes = await free(dirname(target));
   if (bytes === undefined || bytes >= needed + RESERVE) return;
-  const gigabytes = (value: number): string => `${(value / 1e9).toFixed(1)} GB`;
   const message = `${target}: ${gigabytes(needed)} are needed, and the disk has ${gigabytes(bytes)} left; free some space or choose another folder.`;
   throw new I2lError('DISK_FULL', message, { file: target, needed, free: bytes });
+}
+
+export function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 async function nearestFolder(folder: string): Promise<string> {
