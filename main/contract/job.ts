@@ -289,6 +289,8 @@ export const resultSchema = z.object({
       weightBytes: z.number(),
       seconds: z.number(),
       flops: z.number(),
+      /** Of them: waiting for weights, making sessions, writing results. Side by side they may be more than `seconds`. */
+      waitSeconds: z.number(),
       createSeconds: z.number(),
       sinkSeconds: z.number(),
     }),

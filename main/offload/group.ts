@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
+import type { BuiltGraph } from '../onnx/graph.ts';
 import { graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
@@ -31,7 +32,8 @@ export interface NetworkRun {
 }
 
 /** A group of stages as it is run. */
-export interface JoinedGroup extends StageGraph {
+export interface JoinedGroup extends Pick<StageGraph, 'takes' | 'keeps' | 'emits'> {
+  readonly built: BuiltGraph;
   readonly group: StageGroup;
   /** Its first and last stage. */
   readonly name: string;
@@ -42,13 +44,14 @@ export interface JoinedGroup extends StageGraph {
 /** Joins the stages of a plan's groups, one group at a time. */
 export function groupJoiner({ stages, plan, session, eightBit }: NetworkRun): (at: number) => JoinedGroup | undefined {
   const needed = neededAfter(stages);
-  const options = { ...graphOptionsFor(session.device), eightBit };
+  const options = { ...graphOptionsFor(session.device), eightBit, weightsAs: plan.weightsAs };
   return (at) => {
     const group = plan.groups[at];
     if (!group) return undefined;
     const neededLater = needed(group.first + group.count - 1);
     const members = stages.slice(group.first, group.first + group.count);
-    return { ...joinStages(members, neededLater, options), group, name: nameOf(members), neededLater };
+    const { graph, takes, keeps, emits } = joinStages(members, neededLater, options);
+    return { built: graph.build(), takes, keeps, emits, group, name: nameOf(members), neededLater };
   };
 }
 

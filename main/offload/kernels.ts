@@ -2,7 +2,8 @@ import type { Dtype, HostTensor, TensorMap } from '../contract/tensor.ts';
 import { Graph, type Value } from '../onnx/graph.ts';
 import { STORED } from '../onnx/node-graph.ts';
 import { ELEMENT } from '../onnx/proto.ts';
-import { Session, type SessionOptions } from '../onnx/runtime.ts';
+import type { SessionOptions } from '../onnx/runtime.ts';
+import { SessionCache } from './session-cache.ts';
 
 /**
  * A small graph that is made once and run for many tensors of the same shapes, which it takes as inputs.
@@ -23,39 +24,22 @@ export interface KernelInput {
   readonly dims: readonly number[];
 }
 
-/** More kinds of modules than any model has; a LoRA with a rank of its own for each module may have more. */
-const KEPT = 32;
-
 /** The sessions of the kernels used last. */
 export class Kernels {
-  readonly #options: SessionOptions;
-  readonly #sessions = new Map<string, Session>();
+  readonly #sessions: SessionCache;
 
   constructor(options: SessionOptions) {
-    this.#options = options;
+    this.#sessions = new SessionCache(options);
   }
 
   /** @throws I2lError SESSION_FAILED */
   async run(kernel: Kernel, feeds: TensorMap): Promise<Readonly<Record<string, HostTensor>>> {
-    return (await this.#session(kernel)).run(feeds);
+    const session = await this.#sessions.get(kernelKey(kernel), () => graphOf(kernel).build());
+    return session.run(feeds);
   }
 
-  async close(): Promise<void> {
-    for (const session of this.#sessions.values()) await session.release();
-    this.#sessions.clear();
-  }
-
-  async #session(kernel: Kernel): Promise<Session> {
-    const key = kernelKey(kernel);
-    const session = this.#sessions.get(key) ?? (await Session.create(graphOf(kernel).build(), this.#options));
-    this.#sessions.delete(key);
-    this.#sessions.set(key, session); // The last used is the last in the map.
-    const [oldest] = this.#sessions.keys();
-    if (this.#sessions.size > KEPT && oldest !== undefined) {
-      await this.#sessions.get(oldest)?.release();
-      this.#sessions.delete(oldest);
-    }
-    return session;
+  close(): Promise<void> {
+    return this.#sessions.close();
   }
 }
 

@@ -26,8 +26,8 @@ export async function runInLanes(run: NetworkRun, script = LANE): Promise<void> 
     for (let at = 0, joined = join(0); joined; joined = join(++at)) {
       await taken[Math.max(at - AHEAD * plan.lanes, joined.group.waitsFor)];
       await goOn(run);
-      reader.warm(joined.graph.cost().weights);
-      const task: LaneTask = { graph: joined.graph.build(), feeds: pick(state, joined.takes) };
+      reader.warm(joined.built.weights.map(({ range }) => range));
+      const task: LaneTask = { graph: joined.built, state: pick(state, joined.takes) };
       const result = named(joined.name, lanes.perform(task) as Promise<LaneResult>);
       taken.push(inOrder(taken.at(-1), result, take.bind(undefined, run, joined, state)));
     }
@@ -50,13 +50,14 @@ function take(
   state: Map<string, HostTensor>,
   result: LaneResult,
 ): void {
-  const { results, createMs, runMs } = result;
+  const { results, waitMs, createMs, runMs } = result;
   for (const key of keeps) state.set(key, shared(results[outputName(key)] as HostTensor));
   const started = performance.now();
   for (const key of emits) run.sink(key, results[key] as HostTensor, { first: 0, count: run.plan.images });
   const sinkMs = performance.now() - started;
   for (const key of emits) freed(results[key] as HostTensor);
-  run.trace.add({ network: run.plan.network, stages: name, weightBytes: group.weightBytes, createMs, runMs, sinkMs });
+  const { network } = run.plan;
+  run.trace.add({ network, stages: name, weightBytes: group.weightBytes, waitMs, createMs, runMs, sinkMs });
   run.onGroup(group, name);
 }
 

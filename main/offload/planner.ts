@@ -1,5 +1,7 @@
 import { I2lError } from '../contract/errors.ts';
+import type { WeightsAs } from '../onnx/graph.ts';
 import type { StageCost } from './stage.ts';
+import { roomFor } from './weight-buffer.ts';
 
 /**
  * Decides how a network's stages run within a memory budget. A pure function of the stages' costs: the
@@ -19,6 +21,8 @@ export interface PlanRequest {
   readonly wholeBatch: boolean;
   /** The most lanes that may be taken: groups that run side by side, each on a thread of its own. */
   readonly lanes: number;
+  /** Weights may be fed to graphs, see onnx/node-graph.ts; else they are mapped, and there are no lanes. */
+  readonly feeds: boolean;
 }
 
 /** Consecutive stages that run as one graph. */
@@ -41,6 +45,8 @@ export interface NetworkPlan {
    * runtime rounds otherwise on several. So the results don't depend on the machine's cores and memory.
    */
   readonly threadsPerLane: 'one' | 'all';
+  /** Fed: of one lane from two buffers in turn, so that reading and work overlap; of several, each has its own buffer. */
+  readonly weightsAs: WeightsAs;
   readonly groups: readonly StageGroup[];
   readonly imagesPerRun: number;
   readonly images: number;
@@ -67,12 +73,13 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
   const imagesPerRun = chooseImagesPerRun(request);
   const independent = request.wholeBatch ? independentRows(costs) : 1;
   const lanes = chooseLanes(request, imagesPerRun, independent);
-  const groups = joinGroups(request, { imagesPerRun, lanes });
+  const { groups, weightsAs } = supplied(request, joinGroups(request, { imagesPerRun, lanes }), { imagesPerRun, lanes });
   const flops = costs.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * images, 0);
   return {
     network,
     lanes,
     threadsPerLane: independent > 1 ? 'one' : 'all',
+    weightsAs,
     groups,
     imagesPerRun,
     images,
@@ -80,6 +87,25 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
     flops,
     peakBytes: Math.max(...groups.map((group) => group.peakBytes)),
   };
+}
+
+/** Feeds the groups' weights where there is room for them and the next group's. */
+function supplied(
+  request: PlanRequest,
+  groups: readonly StageGroup[],
+  manner: Manner,
+): { readonly groups: readonly StageGroup[]; readonly weightsAs: WeightsAs } {
+  if (manner.lanes > 1) return { groups, weightsAs: 'fed' };
+  if (!canFeed(request)) return { groups, weightsAs: 'mapped' };
+  const buffers = 2 * roomFor(Math.max(...groups.map(({ weightBytes }) => weightBytes)));
+  const fed = groups.map((group) => ({ ...group, peakBytes: group.peakBytes - group.weightBytes + buffers }));
+  const fits = fed.every(({ peakBytes }) => peakBytes <= request.budget);
+  return fits ? { groups: fed, weightsAs: 'fed' } : { groups, weightsAs: 'mapped' };
+}
+
+/** The runtime takes bits for f16 and bf16, and not yet for f8. */
+function canFeed({ feeds, costs }: PlanRequest): boolean {
+  return feeds && !costs.some(({ weights }) => weights.some((range) => 'dtype' in range && range.dtype === 'F8_E4M3'));
 }
 
 /** What a run of stages is like. */
@@ -91,7 +117,7 @@ interface Manner {
 /** As many as there is work side by side, as pay for their start, and as the memory allows. */
 function chooseLanes(request: PlanRequest, imagesPerRun: number, independent: number): number {
   const { costs, budget } = request;
-  const most = Math.min(request.lanes, independent, Math.floor(sumWeights(costs) / LEAST_LANE_BYTES));
+  const most = canFeed(request) ? Math.min(request.lanes, independent, Math.floor(sumWeights(costs) / LEAST_LANE_BYTES)) : 1;
   for (let lanes = most; lanes > 1; lanes--) {
     if (costs.every((cost) => peakOf(request, [cost], { imagesPerRun, lanes }) <= budget)) return lanes;
   }

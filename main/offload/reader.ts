@@ -1,5 +1,7 @@
 import { Worker } from 'node:worker_threads';
+import { I2lError, type ErrorShape } from '../contract/errors.ts';
 import type { Trace } from './trace.ts';
+import type { PlacedRead } from './weight-buffer.ts';
 
 export interface ReadRequest {
   readonly file: string;
@@ -7,28 +9,76 @@ export interface ReadRequest {
   readonly length: number;
 }
 
-export interface ReadReport {
-  readonly bytes: number;
-  readonly ms: number;
-  readonly error?: string;
+/** What the thread is asked for: bytes in the system's cache, or in a buffer, which it is handed and hands back. */
+export type ReaderTask =
+  { readonly warm: readonly ReadRequest[] } | { readonly load: readonly PlacedRead[]; readonly buffer: ArrayBuffer };
+
+export type ReaderReport =
+  | { readonly warmed: { readonly bytes: number; readonly ms: number; readonly error?: string } }
+  | { readonly loaded: ArrayBuffer; readonly bytes: number; readonly ms: number; readonly error?: ErrorShape };
+
+interface Waiting {
+  readonly resolve: (buffer: ArrayBuffer) => void;
+  readonly reject: (error: I2lError) => void;
 }
 
 /** Starts the reader thread and hands it ranges; it never holds the computation up. */
 export class Reader {
   readonly #worker: Worker;
+  readonly #trace: Trace;
+  /** Loads in the order in which they were asked for, which is that of their answers. */
+  readonly #waiting: Waiting[] = [];
+  #lost: I2lError | undefined;
 
   constructor(trace: Trace) {
+    this.#trace = trace;
     this.#worker = new Worker(new URL('./reader-thread.ts', import.meta.url));
     this.#worker.unref();
-    this.#worker.on('message', ({ bytes, ms }: ReadReport) => trace.addReadAhead(bytes, ms));
+    this.#worker.on('message', (report: ReaderReport) => this.#take(report));
+    this.#worker.on('error', (error) => this.#lose(error.message, error));
+    this.#worker.on('exit', (code) => this.#lose(`it ended with code ${code}`));
   }
 
+  /** Brings bytes into the system's cache. */
   warm(ranges: readonly ReadRequest[]): void {
-    this.#worker.postMessage(mergeRanges(ranges));
+    this.#ask({ warm: mergeRanges(ranges) });
+  }
+
+  /**
+   * Brings bytes into a buffer.
+   * @param buffer is another's until the promise is settled. @returns the same memory
+   * @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE; INTERNAL if the thread stops
+   */
+  load(reads: readonly PlacedRead[], buffer: ArrayBuffer): Promise<ArrayBuffer> {
+    if (this.#lost) return Promise.reject(this.#lost);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#ask({ load: reads, buffer }, [buffer]);
+    });
   }
 
   async close(): Promise<void> {
     await this.#worker.terminate();
+  }
+
+  #ask(task: ReaderTask, handedOver: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(task, handedOver);
+  }
+
+  #take(report: ReaderReport): void {
+    if ('warmed' in report) {
+      this.#trace.addReadAhead(report.warmed.bytes, report.warmed.ms);
+      return;
+    }
+    const { resolve, reject } = this.#waiting.shift() as Waiting;
+    if (report.error) return reject(I2lError.fromShape(report.error));
+    this.#trace.addReadAhead(report.bytes, report.ms);
+    resolve(report.loaded);
+  }
+
+  #lose(why: string, cause?: unknown): void {
+    this.#lost ??= new I2lError('INTERNAL', `The thread that reads weights stopped: ${why}.`, {}, cause);
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#lost);
   }
 }
 

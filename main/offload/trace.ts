@@ -4,6 +4,8 @@ export interface StageTrace {
   /** First and last stage of the group. */
   readonly stages: string;
   readonly weightBytes: number;
+  /** Time in which nothing was done because its weights had not come. */
+  readonly waitMs: number;
   readonly createMs: number;
   readonly runMs: number;
   /** Time in which results were taken away: written to the file. */

@@ -30,9 +30,16 @@ export function sumBytes(values: readonly Value[]): { fixed: number; perImage: n
   return sum;
 }
 
-/** Needs nothing but weights and constants. */
-function isEarly(node: NodeProto, values: ReadonlyMap<string, Value>): boolean {
-  return !node.input.some((name) => values.has(name));
+/** Nodes that need nothing but weights and constants; the cast of a weight that came as other bits is one, too. */
+function earlyNodes(nodes: readonly NodeProto[], values: ReadonlyMap<string, Value>): ReadonlySet<NodeProto> {
+  const bits = new Set<string>();
+  const isEarly = ({ input }: NodeProto): boolean => input.every((name) => !values.has(name) || bits.has(name));
+  const early = nodes.filter((node) => {
+    if (!isEarly(node)) return false;
+    if (node.opType === 'BitCast') node.output.forEach((name) => bits.add(name));
+    return true;
+  });
+  return new Set(early);
 }
 
 /**
@@ -41,7 +48,8 @@ function isEarly(node: NodeProto, values: ReadonlyMap<string, Value>): boolean {
  * all of a graph's casts before the first product, and a Qwen2.5-VL MLP took 1250 MB in place of 910.
  */
 export function castsFirst(nodes: readonly NodeProto[], values: ReadonlyMap<string, Value>): readonly NodeProto[] {
-  return [...nodes.filter((node) => isEarly(node, values)), ...nodes.filter((node) => !isEarly(node, values))];
+  const early = earlyNodes(nodes, values);
+  return [...early, ...nodes.filter((node) => !early.has(node))];
 }
 
 /**

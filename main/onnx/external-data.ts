@@ -18,7 +18,7 @@ export function externalTensor(name: string, type: ElementType, range: ByteRange
 }
 
 /** Tells ranges apart by their bytes. */
-export function placeOf({ file, offset, length }: ByteRange): string {
+export function placeOf({ file, offset, length }: Pick<ByteRange, 'file' | 'offset' | 'length'>): string {
   return `${file}:${offset}:${length}`;
 }
 

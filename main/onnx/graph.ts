@@ -16,12 +16,12 @@ import {
 } from './dims.ts';
 import { copyRows, MULTIPLY_BYTES, packedBytes, type EightBitWeight, type EightBitWeights } from './eight-bit.ts';
 import { placeOf } from './external-data.ts';
-import { CONTRIB, NodeGraph, STORED } from './node-graph.ts';
+import { CONTRIB, NodeGraph, STORED, type WeightsAs } from './node-graph.ts';
 import { plainAttention } from './plain-attention.ts';
 import { ELEMENT } from './proto.ts';
 
 export { IMAGES, type Dim, type Value } from './dims.ts';
-export type { BuiltGraph } from './node-graph.ts';
+export type { BuiltGraph, WeightsAs } from './node-graph.ts';
 
 export interface GraphOptions {
   /** One operator for attention, where the device has a right one. */
@@ -30,6 +30,8 @@ export interface GraphOptions {
   readonly eightBit?: EightBitWeights | undefined;
   /** Values of a weight that are multiplied at a time. */
   readonly pieceValues?: number | undefined;
+  /** Absent: mapped. */
+  readonly weightsAs?: WeightsAs | undefined;
 }
 
 /** 4 MiB in f32: larger pieces leave the cache, smaller ones keep a core or two less busy. */
@@ -47,8 +49,13 @@ export class Graph extends NodeGraph {
   readonly #pieceValues: number;
   readonly #products = new Map<string, TensorRange>();
 
-  constructor({ fusedAttention, eightBit, pieceValues = PIECE_VALUES }: GraphOptions = { fusedAttention: true }) {
-    super();
+  constructor({
+    fusedAttention,
+    eightBit,
+    pieceValues = PIECE_VALUES,
+    weightsAs = 'mapped',
+  }: GraphOptions = { fusedAttention: true }) {
+    super(weightsAs);
     this.#pieceValues = pieceValues;
     this.#fusedAttention = fusedAttention;
     this.#eightBit = eightBit;

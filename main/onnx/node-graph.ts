@@ -25,10 +25,21 @@ export const STORED: Readonly<Record<Dtype, ElementType>> = {
   F8_E4M3: ELEMENT.FLOAT8E4M3FN,
 };
 
+/** A weight of a finished graph. */
+export interface GraphWeight {
+  readonly range: ByteRange;
+  /** The graph's input that takes its bytes, and their type; absent where the runtime finds them in the file itself. */
+  readonly input?: { readonly name: string; readonly type: ElementType };
+}
+
 /** A finished graph: the model's bytes, and the folder that its weights' paths are relative to. */
 export interface BuiltGraph {
+  /** Says nothing of the weights where they are inputs: graphs made alike are then the same bytes. */
   readonly model: Uint8Array;
   readonly weightsFolder: string | undefined;
+  /** In the order of their making; no two are the same bytes. */
+  readonly weights: readonly GraphWeight[];
+  /** What the caller calls the results, in the model's order. */
   readonly outputs: readonly string[];
   /** Nodes between f16 and f32: for a device that has no f16, the CPU runs them. */
   readonly halfCasts: readonly string[];
@@ -38,6 +49,7 @@ export interface BuiltGraph {
 
 interface Weight {
   readonly range: ByteRange;
+  readonly input?: Value;
   /** As it lies in the file. */
   readonly stored: Value;
   /** As f32, once somebody asked for it; without its scale, and with it. */
@@ -46,10 +58,27 @@ interface Weight {
 }
 
 /**
- * Nodes, weights, inputs and outputs of a graph, and what a run of it costs. Weights are external data: a
- * file, an offset and a length within the downloaded checkpoint itself, so a graph is a few kilobytes and
- * nothing is converted or copied. All arithmetic is in f32; weights of other types pass a Cast in the
- * graph. {@link Graph} adds the layers.
+ * How a graph comes by its weights. 'mapped': they are external data, a file, an offset and a length within the
+ * downloaded checkpoint itself, that the runtime maps into memory. 'fed': they are inputs, bytes that whoever runs it has
+ * read from there; one session then serves all graphs of its kind.
+ */
+export type WeightsAs = 'mapped' | 'fed';
+
+/** How bytes of a stored type are handed over: the runtime's own bf16, f16 and f8 can't be. (It has no BitCast to f8 yet.) */
+const FED_AS = {
+  F32: ELEMENT.FLOAT,
+  F16: ELEMENT.UINT16,
+  BF16: ELEMENT.UINT16,
+  F8_E4M3: ELEMENT.UINT8,
+} as const satisfies Record<Dtype, ElementType>;
+
+/** What the model calls its results: the caller's names would make graphs of one kind differ. */
+export const outputAt = (at: number): string => `output_${at}`;
+
+/**
+ * Nodes, weights, inputs and outputs of a graph, and what a run of it costs. A graph is a few kilobytes: of its weights it
+ * knows where they lie, and nothing is converted on disk. All arithmetic is in f32; weights of other types pass a Cast in
+ * the graph. {@link Graph} adds the layers.
  */
 export class NodeGraph {
   readonly #nodes: NodeProto[] = [];
@@ -60,7 +89,12 @@ export class NodeGraph {
   readonly #values = new Map<string, Value>();
   readonly #halfCasts: string[] = [];
   #flops = { fixed: 0, perImage: 0 };
+  readonly #weightsAs: WeightsAs;
   #packedBytes = 0;
+
+  constructor(weightsAs: WeightsAs) {
+    this.#weightsAs = weightsAs;
+  }
 
   input(name: string, dims: readonly Dim[], type: ElementType = ELEMENT.FLOAT): Value {
     const value = this.#value(name, dims, type);
@@ -144,7 +178,9 @@ export class NodeGraph {
   }
 
   build(): BuiltGraph {
-    const folder = commonFolder([...this.#weights.values()].map(({ range }) => range.file));
+    const weights = [...this.#weights.values()];
+    const mapped = weights.filter(({ input }) => !input);
+    const folder = commonFolder(mapped.map(({ range }) => range.file));
     const { nodes, outputs } = this.#namedOutputs();
     const model = encodeModel({
       irVersion: IR_VERSION,
@@ -156,39 +192,44 @@ export class NodeGraph {
       graph: {
         name: 'stage',
         node: nodes,
-        initializer: [...this.#initializers, ...this.#externals(folder)],
-        input: this.#inputs.map(valueInfo),
+        initializer: [
+          ...this.#initializers,
+          ...mapped.map(({ range, stored }) => externalTensor(stored.name, stored.type, range, folder ?? '')),
+        ],
+        input: [...this.#inputs, ...weights.flatMap(({ input }) => input ?? [])].map(valueInfo),
         output: outputs.map(valueInfo),
       },
     });
     return {
       model,
       weightsFolder: folder,
-      outputs: outputs.map(({ name }) => name),
+      weights: weights.map(({ range, input }) => (input ? { range, input: { name: input.name, type: input.type } } : { range })),
+      outputs: this.#outputs.map(({ name }) => name),
       halfCasts: this.#halfCasts,
       packs: this.#packedBytes > 0,
     };
   }
 
   /**
-   * Nodes whose results leave the graph get the caller's name for them. What is no node's result, or
+   * Nodes whose results leave the graph get the outputs' names for them. What is no node's result, or
    * leaves twice, passes an Identity, which copies.
    */
   #namedOutputs(): { nodes: readonly NodeProto[]; outputs: readonly Value[] } {
     const made = new Set(this.#nodes.flatMap((node) => node.output));
     const renamed = new Map<string, string>();
     const copies: NodeProto[] = [];
-    for (const { name, value } of this.#outputs) {
+    this.#outputs.forEach(({ value }, at) => {
+      const name = outputAt(at);
       if (made.has(value.name) && !renamed.has(value.name)) renamed.set(value.name, name);
       else copies.push(identity(renamed.get(value.name) ?? value.name, name));
-    }
+    });
     const rename = (name: string): string => renamed.get(name) ?? name;
     const nodes = castsFirst(this.#nodes, this.#values).map((node) => ({
       ...node,
       input: node.input.map(rename),
       output: node.output.map(rename),
     }));
-    return { nodes: [...nodes, ...copies], outputs: this.#outputs.map(({ name, value }) => ({ ...value, name })) };
+    return { nodes: [...nodes, ...copies], outputs: this.#outputs.map(({ value }, at) => ({ ...value, name: outputAt(at) })) };
   }
 
   cost(): GraphCost {
@@ -223,14 +264,20 @@ export class NodeGraph {
     const key = `${placeOf(range)} ${range.shape.join('x')}`;
     const known = this.#weights.get(key);
     if (known) return known;
-    const name = `weight_${this.#weights.size}:${range.name}`;
-    const weight = { range, stored: { name, dims: range.shape, type } };
+    const weight = this.#weightsAs === 'fed' ? this.#fed(range, type) : this.#mapped(range, type);
     this.#weights.set(key, weight);
     return weight;
   }
 
-  #externals(folder: string | undefined): TensorProto[] {
-    return [...this.#weights.values()].map(({ range, stored }) => externalTensor(stored.name, stored.type, range, folder ?? ''));
+  #mapped(range: ByteRange, type: ElementType): Weight {
+    return { range, stored: { name: `weight_${this.#weights.size}:${range.name}`, dims: range.shape, type } };
+  }
+
+  #fed(range: ByteRange & { readonly dtype?: Dtype }, type: ElementType): Weight {
+    const fedAs = range.dtype ? FED_AS[range.dtype] : type;
+    const input = { name: `weight_${this.#weights.size}`, dims: range.shape, type: fedAs };
+    const stored = fedAs === type ? input : this.node('BitCast', [input], range.shape, { to: type }, '', type);
+    return { range, input, stored };
   }
 
   /** Bytes that the runtime lays out anew when a session is made, alive as long as it is. */

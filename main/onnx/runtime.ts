@@ -4,6 +4,7 @@ import { DEVICES, type Device } from '../contract/devices.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph, GraphOptions } from './graph.ts';
+import { outputAt } from './node-graph.ts';
 
 /** The only door to onnxruntime-node. */
 
@@ -16,9 +17,11 @@ export interface SessionOptions {
 /** One graph, ready to run; its memory goes with {@link release}. */
 export class Session {
   readonly #session: ort.InferenceSession;
+  readonly #outputs: readonly string[];
 
-  private constructor(session: ort.InferenceSession) {
+  private constructor(session: ort.InferenceSession, outputs: readonly string[]) {
     this.#session = session;
+    this.#outputs = outputs;
   }
 
   /** @throws I2lError SESSION_FAILED, with the runtime's own words as its cause */
@@ -36,19 +39,24 @@ export class Session {
           logSeverityLevel: 3,
           extra: { session: sessionConfig(graph) },
         }),
+        graph.outputs,
       );
     } catch (error) {
       throw sessionError('made ready', device, error);
     }
   }
 
-  /** Runs it on inputs by name; blocks the thread for the time of the computation. */
-  async run(inputs: TensorMap): Promise<Record<string, HostTensor>> {
+  /**
+   * Runs it on inputs by name; blocks the thread for the time of the computation.
+   * @param outputs names for the results: those of the graph that it was made of, or of another that is made alike
+   * @throws I2lError SESSION_FAILED
+   */
+  async run(inputs: TensorMap, outputs = this.#outputs): Promise<Record<string, HostTensor>> {
     const feeds: Record<string, ort.Tensor> = {};
     for (const [name, tensor] of Object.entries(inputs)) feeds[name] = toRuntime(tensor);
     try {
       const results = await this.#session.run(feeds);
-      return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, fromRuntime(tensor)]));
+      return Object.fromEntries(outputs.map((name, at) => [name, fromRuntime(results[outputAt(at)] as ort.Tensor)]));
     } catch (error) {
       throw sessionError('run', 'session', error);
     }
@@ -60,7 +68,7 @@ export class Session {
 }
 
 /** What a graph has to avoid on a device. */
-export function graphOptionsFor(device: Device): GraphOptions {
+export function graphOptionsFor(device: Device): Pick<GraphOptions, 'fusedAttention'> {
   return { fusedAttention: device !== 'webgpu' };
 }
 
@@ -74,6 +82,8 @@ function providersOf({ halfCasts }: BuiltGraph, device: Device): ort.InferenceSe
 function sessionConfig({ weightsFolder, packs }: BuiltGraph): Record<string, string> {
   return {
     disable_prepacking: packs ? '0' : '1',
+    // Threads of a session that is kept for the next of its kind would take a core from another one's.
+    force_spinning_stop: '1',
     // Lets a graph made in memory find its weights.
     ...(weightsFolder === undefined ? {} : { model_external_initializers_file_folder_path: weightsFolder }),
   };

@@ -47,7 +47,7 @@ export function prepare(
   stages: readonly Stage[],
   { wholeBatch = false, held = NOTHING, eightBit }: Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held' | 'eightBit'>> = {},
 ): PreparedNetwork {
-  const costs = stageCosts(stages, { fusedAttention: true, eightBit });
+  const costs = stageCosts(stages, { fusedAttention: true, eightBit, weightsAs: eightBit ? 'mapped' : 'fed' });
   return { name, stages, costs, wholeBatch, held, eightBit };
 }
 
@@ -69,6 +69,8 @@ export interface Budgets {
 export interface Allowance extends Budgets {
   /** The most groups of stages side by side, see offload/lanes.ts. */
   readonly lanes: number;
+  /** Weights can be fed: another device takes those that are mapped once, however often they are used. */
+  readonly feeds: boolean;
 }
 
 /** More lanes than this read faster than memory gives. */
@@ -76,13 +78,18 @@ const MOST_LANES = 8;
 
 /** Lanes are threads of the CPU; another device has one queue. @param threads 0: one a core */
 export function allowance(budgets: Budgets, { device, threads }: SessionOptions): Allowance {
-  return { ...budgets, lanes: device === 'cpu' ? Math.min(threadsOf(threads), MOST_LANES) : 1 };
+  const isCpu = device === 'cpu';
+  return { ...budgets, lanes: isCpu ? Math.min(threadsOf(threads), MOST_LANES) : 1, feeds: isCpu };
 }
 
-function requestOf({ network, images }: Work, { memory, vram, lanes }: Allowance): PlanRequest {
-  const { name, costs, wholeBatch, held } = network;
+function requestOf({ network, images }: Work, { memory, vram, lanes, feeds }: Allowance): PlanRequest {
+  const { name, costs, wholeBatch, held, eightBit } = network;
   const baseline = ENGINE_BASELINE_BYTES + held.fixed + held.perImage * images;
-  return { network: name, costs, images, budget: memory, deviceBudget: vram, baseline, wholeBatch, lanes };
+  return {
+    ...{ network: name, costs, images, baseline, wholeBatch, lanes },
+    ...{ budget: memory, deviceBudget: vram },
+    feeds: feeds && !eightBit,
+  };
 }
 
 /**
@@ -110,7 +117,7 @@ export function imagesThatFit(networks: readonly PreparedNetwork[], most: number
 
 function canPlan(networks: readonly PreparedNetwork[], images: number, budgets: Budgets): boolean {
   try {
-    planAll(networks.map((network) => ({ network, images })), { ...budgets, lanes: 1 }); // prettier-ignore
+    planAll(networks.map((network) => ({ network, images })), { ...budgets, lanes: 1, feeds: false });
     return true;
   } catch (error) {
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;
@@ -192,11 +199,12 @@ export class NetworkRunner {
     const networks = names.map((network) => {
       const own = stages.filter((stage) => stage.network === network);
       const plans = [...this.#plans.values()].filter((plan) => plan.network === network);
-      const sum = (of: 'createMs' | 'sinkMs'): number => own.reduce((total, stage) => total + stage[of], 0) / 1000;
+      const sum = (of: 'waitMs' | 'createMs' | 'sinkMs'): number => own.reduce((total, stage) => total + stage[of], 0) / 1000;
       return {
         network,
         weightBytes: own.reduce((total, stage) => total + stage.weightBytes, 0),
         seconds: (networkMs.get(network) ?? 0) / 1000,
+        waitSeconds: sum('waitMs'),
         createSeconds: sum('createMs'),
         sinkSeconds: sum('sinkMs'),
         flops: plans.reduce((total, plan) => total + plan.flops, 0),

@@ -26,7 +26,7 @@ export function openEncoder(network: Encoder, folder: string): EncoderStages {
 
 /** The least that this many images can be encoded in: each stage by itself, one image at a time. */
 export function smallestBudget({ stages }: EncoderStages, images: number): number {
-  const request = { network: 'test', images, budget: Infinity, baseline: 0, wholeBatch: false, lanes: 1 };
+  const request = { network: 'test', images, budget: Infinity, baseline: 0, wholeBatch: false, lanes: 1, feeds: false };
   const oneByOne = stageCosts(stages).map(
     (cost) => planNetwork({ ...request, images: 1, costs: [cost] }).peakBytes + cost.stateBytes * (images - 1),
   );
@@ -43,7 +43,7 @@ export async function encode(
   const perImage = 3 * imageSize ** 2;
   const images = pixels.length / perImage;
   const costs = stageCosts(stages);
-  const plan = planNetwork({ network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1 });
+  const plan = planNetwork({ network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds: device === 'cpu' });
   const embeddings = new Float32Array(images * width);
   const trace = new Trace();
   const reader = new Reader(trace);

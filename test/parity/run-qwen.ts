@@ -37,7 +37,7 @@ export async function encodeQwen(
   const [some] = pictures;
   const images = (patches[some?.name ?? '']?.length ?? 0) / ((some?.patches ?? 1) * patchValues);
   const costs = stageCosts(stages, { fusedAttention: true, eightBit });
-  const plan = planNetwork({ network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1 });
+  const plan = planNetwork({ network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds: device === 'cpu' && !eightBit });
   const tokens = Object.fromEntries(pictures.map((picture) => [picture.name, new Float32Array(images * picture.tokens * width)]));
   /** One image's patches at all resolutions. */
   const imagePatches = (image: number): number[] =>

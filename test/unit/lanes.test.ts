@@ -42,7 +42,7 @@ function shrunk(i: number): TensorRange {
 
 function planFor(lanes: number, joined: number): NetworkPlan {
   const costs = stageCosts(stages);
-  const plan = planNetwork({ network: 'test', costs, images: 2, budget: 2 ** 30, baseline: 0, wholeBatch: true, lanes });
+  const plan = planNetwork({ network: 'test', costs, images: 2, budget: 2 ** 30, baseline: 0, wholeBatch: true, lanes, feeds: true });
   // So few bytes would not be given lanes, and would be one group.
   const groups = Array.from({ length: Math.ceil(MODULES / joined) }, (_, i) => {
     const waits = costs.slice(i * joined, (i + 1) * joined).map(({ waitsFor }) => Math.floor(waitsFor / joined));
@@ -121,7 +121,7 @@ describe('lanes', () => {
     });
     const { run, groups } = runOf(planFor(3, 1), { stages: broken });
     const error = await rejectionOf(runNetwork(run));
-    expect(error).toMatchObject({ code: 'SESSION_FAILED', fields: { stage: 'm.6' } });
+    expect(error).toMatchObject({ code: 'FILE_NOT_FOUND', fields: { stage: 'm.6', file: join(folder, 'gone.safetensors') } });
     expect(groups).toEqual(layout.slice(0, 6).map(({ name }) => name));
   });
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { memoryRefusal, planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../../main/offload/planner.ts';
 import { mergeRanges, type ReadRequest } from '../../main/offload/reader.ts';
 import type { StageCost } from '../../main/offload/stage.ts';
+import { roomFor } from '../../main/offload/weight-buffer.ts';
 import { thrownBy } from './errors.ts';
 
 const MIB = 2 ** 20;
@@ -75,6 +76,7 @@ const request: fc.Arbitrary<PlanRequest> = fc.record({
   baseline: fc.nat(100 * MIB),
   wholeBatch: fc.boolean(),
   lanes: fc.integer({ min: 1, max: 4 }),
+  feeds: fc.boolean(),
 });
 
 /** A plan within the budget that was asked for, or within the smallest one that its refusal names. */
@@ -125,7 +127,7 @@ describe('any plan', () => {
       for (const { first, count, peakBytes } of plan.groups) {
         const members = given.costs.slice(first, first + count);
         const least = Math.max(...members.map((cost) => alone(given, cost, plan.imagesPerRun)));
-        if (count === 1 && plan.lanes === 1) expect(peakBytes).toBe(least);
+        if (count === 1 && plan.weightsAs === 'mapped') expect(peakBytes).toBe(least);
         else expect(peakBytes).toBeGreaterThanOrEqual(least);
       }
     }));
@@ -170,6 +172,18 @@ describe('any plan', () => {
       }
     }));
 
+  test('feeds weights where they may be, and the next ones have room beside them', () =>
+    holds((plan, given) => {
+      if (!given.feeds) return expect([plan.weightsAs, plan.lanes]).toEqual(['mapped', 1]);
+      if (plan.lanes > 1) return expect(plan.weightsAs).toBe('fed');
+      const { groups: mapped } = planNetwork({ ...given, feeds: false });
+      const buffers = 2 * roomFor(Math.max(...mapped.map(({ weightBytes: bytes }) => bytes)));
+      const fed = mapped.map((group) => ({ ...group, peakBytes: group.peakBytes - group.weightBytes + buffers }));
+      const fits = fed.every(({ peakBytes }) => peakBytes <= given.budget);
+      expect(plan.weightsAs).toBe(fits ? 'fed' : 'mapped');
+      expect(plan.groups).toEqual(fits ? fed : mapped);
+    }));
+
   test('is the same for the same input, which stays as it was', () =>
     holds((plan, given) => {
       const copy = structuredClone(given);
@@ -181,7 +195,7 @@ describe('any plan', () => {
 test('a device’s own memory is kept, with weights, casts and activations of each group; a refusal names the smallest', () => {
   const onDevice = (costs: readonly StageCost[], count: number): number =>
     Math.max(...costs.map((cost) => alone({ ...EMPTY, costs }, { ...cost, stateBytes: cost.inputBytes * count }, count)));
-  const EMPTY: PlanRequest = { network: 'net', costs: [], images: 1, budget: 2 ** 50, baseline: 0, wholeBatch: false, lanes: 1 };
+  const EMPTY: PlanRequest = { network: 'net', costs: [], images: 1, budget: 2 ** 50, baseline: 0, wholeBatch: false, lanes: 1, feeds: false };
   let refused = 0;
   fc.assert(
     fc.property(request, fc.nat(500 * MIB), (asked, deviceBudget) => {
@@ -234,6 +248,7 @@ describe('by example', () => {
     baseline: 0,
     wholeBatch: false,
     lanes: 1,
+    feeds: false,
   };
   const shape = (plan: NetworkPlan): number[] => plan.groups.map(({ count }) => count);
 
@@ -265,7 +280,7 @@ describe('by example', () => {
       stage(`m${i}`, { weights: [20 * MIB], live: [{ fixed: 40 * MIB, perImage: 0 }] }),
     );
     const lanes = (budget: number, changes: Partial<PlanRequest> = {}): number =>
-      planNetwork({ ...base, costs, wholeBatch: true, lanes: 8, budget, ...changes }).lanes;
+      planNetwork({ ...base, costs, wholeBatch: true, lanes: 8, feeds: true, budget, ...changes }).lanes;
     expect(lanes(1000 * MIB)).toBe(3); // 256 MiB of weights pay for one.
     expect(lanes(200 * MIB)).toBe(2);
     expect(lanes(100 * MIB)).toBe(1);
