@@ -44,10 +44,11 @@ export interface EngineProcess {
 export type StartEngineProcess = (env: NodeJS.ProcessEnv, listener: EngineListener) => EngineProcess;
 
 /**
- * What keeps the engine's process small: short-lived values of JavaScript get little room, and glibc one pool of memory
+ * What keeps the engine's process small: short-lived values of JavaScript get little room, the garbage collector can be
+ * called when large buffers are no longer used, and glibc has one pool of memory
  * for all threads, not one each that holds on to what was freed; what is larger than 8 MiB goes back to the system.
  */
-export const ENGINE_ARGUMENTS: readonly string[] = ['--max-semi-space-size=2'];
+export const ENGINE_ARGUMENTS: readonly string[] = ['--max-semi-space-size=2', '--expose-gc'];
 const ENGINE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: String(8 << 20) };
 
 /**

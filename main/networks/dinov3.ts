@@ -214,7 +214,7 @@ function rotaryOf({ width, heads, registers, ropeTheta }: Dinov3Config, grid: nu
   const shape = [1 + registers + grid * grid, headWidth / 2];
   return (g) => {
     const [cos, sin] = [g.constant(tables.cos, shape), g.constant(tables.sin, shape)];
-    return (x) => g.rope(x, cos, sin, heads);
+    return (x) => g.rope(x, cos, sin, g.ownOf(heads));
   };
 }
 
@@ -222,23 +222,25 @@ function layerStages(w: Layer, id: string, hidden: Port, rotary: Rotary, { epsil
   const attend: Stage = {
     id: `${id} attention`,
     takes: [hidden],
+    parts: heads,
     build: (g, take) => {
       const normed = g.layerNorm(take('hidden'), w.norm1.weight, w.norm1.bias, epsilon);
       const turn = rotary(g);
-      const [q, k, v] = [turn(g.linear(normed, w.q)), turn(g.linear(normed, w.k)), g.linear(normed, w.v)];
-      const attended = g.linear(g.attention(q, k, v, heads), w.out.weight, w.out.bias);
-      return { state: { hidden: g.add(take('hidden'), g.mul(attended, g.weight(w.scale1))) } };
+      const [q, k, v] = [turn(g.spread(normed, w.q)), turn(g.spread(normed, w.k)), g.spread(normed, w.v)];
+      const attended = g.collect(g.attention(q, k, v, g.ownOf(heads)), w.out.weight, w.out.bias);
+      return { state: { hidden: g.residual(take('hidden'), g.mul(attended, g.weight(w.scale1))) } };
     },
   };
   const transform: Stage = {
     id: `${id} mlp`,
     takes: [hidden],
+    parts: w.down.weight.shape[1] ?? 1,
     build: (g, take) => {
       const normed = g.layerNorm(take('hidden'), w.norm2.weight, w.norm2.bias, epsilon);
-      const gate = g.linear(normed, w.gate.weight, w.gate.bias);
-      const up = g.linear(normed, w.up.weight, w.up.bias);
-      const down = g.linear(g.swiglu(gate, up), w.down.weight, w.down.bias);
-      return { state: { hidden: g.add(take('hidden'), g.mul(down, g.weight(w.scale2))) } };
+      const gate = g.spread(normed, w.gate.weight, w.gate.bias);
+      const up = g.spread(normed, w.up.weight, w.up.bias);
+      const down = g.collect(g.swiglu(gate, up), w.down.weight, w.down.bias);
+      return { state: { hidden: g.residual(take('hidden'), g.mul(down, g.weight(w.scale2))) } };
     },
   };
   return [attend, transform];

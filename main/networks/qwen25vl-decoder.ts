@@ -118,10 +118,11 @@ export function decoderStages(
   const image = { name: 'image', value: (g: Graph) => g.input('image', [IMAGES, tokens, width]) };
   const all = lengths.reduce((sum, length) => sum + length, 0);
   const hidden = { name: 'hidden', value: (g: Graph) => g.input('hidden', [IMAGES, all, width]) };
-  const within = (id: string, step: (g: Graph, x: Value) => Value): Stage => ({
+  const within = (id: string, parts: number, step: (g: Graph, x: Value) => Value): Stage => ({
     id: `qwen2.5-vl ${id}`,
     takes: [hidden],
-    build: (g, take) => ({ state: { hidden: g.add(take('hidden'), step(g, take('hidden'))) } }),
+    parts,
+    build: (g, take) => ({ state: { hidden: g.residual(take('hidden'), step(g, take('hidden'))) } }),
   });
   const reading: Stage = {
     id: 'qwen2.5-vl prompt',
@@ -139,10 +140,10 @@ export function decoderStages(
   return [
     reading,
     ...w.layers.flatMap((layer, i) => [
-      within(`layer ${i} attention`, (g, x) => attend(g, x, layer, lengths, rope, config)),
-      within(`layer ${i} mlp`, (g, x) => {
+      within(`layer ${i} attention`, keyHeadsOf(config), (g, x) => attend(g, x, layer, lengths, rope, config)),
+      within(`layer ${i} mlp`, config.mlpWidth, (g, x) => {
         const normed = g.rmsNorm(x, layer.norm2, epsilon);
-        return g.linear(g.swiglu(g.linear(normed, layer.gate), g.linear(normed, layer.up)), layer.down);
+        return g.collect(g.swiglu(g.spread(normed, layer.gate), g.spread(normed, layer.up)), layer.down);
       }),
     ]),
     last,
@@ -172,24 +173,23 @@ function words(g: Graph, table: TensorRange, ids: readonly number[], like: Value
   return g.repeat(g.reshape(rows, [1, ids.length, table.shape[1] ?? 0]), like);
 }
 
-function attend(
-  g: Graph,
-  x: Value,
-  layer: Layer,
-  lengths: readonly number[],
-  rope: RopeTables,
-  { width, heads, keyValueWidth, epsilon }: Qwen25vlConfig,
-): Value {
+function attend(g: Graph, x: Value, layer: Layer, lengths: readonly number[], rope: RopeTables, config: Qwen25vlConfig): Value {
+  const { width, epsilon } = config;
+  const [heads, keyHeads] = [g.ownOf(config.heads), g.ownOf(keyHeadsOf(config))];
   const normed = g.rmsNorm(x, layer.norm1, epsilon);
-  const shape = [triple(x)[1], width / heads / 2];
+  const shape = [triple(x)[1], width / config.heads / 2];
   const [cos, sin] = [g.constant(rope.cos, shape), g.constant(rope.sin, shape)];
-  const keyHeads = (keyValueWidth * heads) / width;
-  const q = cut(g, g.rope(g.linear(normed, layer.q.weight, layer.q.bias), cos, sin, heads), lengths);
-  const k = cut(g, g.rope(g.linear(normed, layer.k.weight, layer.k.bias), cos, sin, keyHeads), lengths);
-  const v = cut(g, g.linear(normed, layer.v.weight, layer.v.bias), lengths);
+  const q = cut(g, g.rope(g.spread(normed, layer.q.weight, layer.q.bias), cos, sin, heads), lengths);
+  const k = cut(g, g.rope(g.spread(normed, layer.k.weight, layer.k.bias), cos, sin, keyHeads), lengths);
+  const v = cut(g, g.spread(normed, layer.v.weight, layer.v.bias), lengths);
   const shared = (part: Value | undefined): Value => shareHeads(g, part as Value, keyHeads, heads);
   const attended = q.map((part, i) => g.causalAttention(part, shared(k[i]), shared(v[i]), heads));
-  return g.linear(g.concat(attended, 1), layer.out);
+  return g.collect(g.concat(attended, 1), layer.out);
+}
+
+/** Heads of keys and values, fewer than of queries. */
+function keyHeadsOf({ width, heads, keyValueWidth }: Qwen25vlConfig): number {
+  return (keyValueWidth * heads) / width;
 }
 
 /** Each head of keys or values serves as many query heads that follow each other: [n, t, few * h] -> [n, t, heads * h]. */

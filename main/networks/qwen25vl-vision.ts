@@ -163,10 +163,11 @@ export function visionStages(w: VisionWeights, config: Qwen25vlConfig, pictures:
   const values = w.patch.shape.slice(1).reduce((product, size) => product * size, 1);
   const patches = { name: 'patches', value: (g: Graph) => g.input('patches', [IMAGES, count, values]) };
   const tower = { name: 'vision', value: (g: Graph) => g.input('vision', [IMAGES, count, visionWidth]) };
-  const within = (id: string, step: (g: Graph, x: Value) => Value): Stage => ({
+  const within = (id: string, parts: number, step: (g: Graph, x: Value) => Value): Stage => ({
     id: `qwen2.5-vl vision ${id}`,
     takes: [tower],
-    build: (g, take) => ({ state: { vision: g.add(take('vision'), step(g, take('vision'))) } }),
+    parts,
+    build: (g, take) => ({ state: { vision: g.residual(take('vision'), step(g, take('vision'))) } }),
   });
   return [
     {
@@ -181,8 +182,8 @@ export function visionStages(w: VisionWeights, config: Qwen25vlConfig, pictures:
     ...w.layers.flatMap((layer, i) => {
       const runs = config.fullAttention.includes(i) ? layout.pictures : layout.windows;
       return [
-        within(`block ${i} attention`, (g, x) => attend(g, x, layer, runs, rope, config)),
-        within(`block ${i} mlp`, (g, x) => transform(g, x, layer)),
+        within(`block ${i} attention`, visionHeads, (g, x) => attend(g, x, layer, runs, rope, config)),
+        within(`block ${i} mlp`, layer.down.weight.shape[1] ?? 1, (g, x) => transform(g, x, layer)),
       ];
     }),
     {
@@ -211,11 +212,12 @@ function attend(
 ): Value {
   const normed = g.rmsNorm(x, layer.norm1, EPSILON);
   const part = (i: number): Value =>
-    g.linear(normed, rowsOf(layer.qkv.weight, i * width, width), rowsOf(layer.qkv.bias, i * width, width));
+    g.spread(normed, rowsOf(layer.qkv.weight, i * width, width), rowsOf(layer.qkv.bias, i * width, width));
   const shape = [triple(x)[1], width / heads / 2];
   const [cos, sin] = [g.constant(rope.cos, shape), g.constant(rope.sin, shape)];
-  const [q, k, v] = [g.rope(part(0), cos, sin, heads), g.rope(part(1), cos, sin, heads), part(2)];
-  return g.linear(attendInRuns(g, q, k, v, heads, runs), layer.out.weight, layer.out.bias);
+  const own = g.ownOf(heads);
+  const [q, k, v] = [g.rope(part(0), cos, sin, own), g.rope(part(1), cos, sin, own), part(2)];
+  return g.collect(attendInRuns(g, q, k, v, own, runs), layer.out.weight, layer.out.bias);
 }
 
 /** Sequences of one length are to attention what images are: they don't see each other. */
@@ -234,9 +236,9 @@ function attendInRuns(g: Graph, q: Value, k: Value, v: Value, heads: number, run
 
 function transform(g: Graph, x: Value, layer: VisionLayer): Value {
   const normed = g.rmsNorm(x, layer.norm2, EPSILON);
-  const gate = g.linear(normed, layer.gate.weight, layer.gate.bias);
-  const up = g.linear(normed, layer.up.weight, layer.up.bias);
-  return g.linear(g.swiglu(gate, up), layer.down.weight, layer.down.bias);
+  const gate = g.spread(normed, layer.gate.weight, layer.gate.bias);
+  const up = g.spread(normed, layer.up.weight, layer.up.bias);
+  return g.collect(g.swiglu(gate, up), layer.down.weight, layer.down.bias);
 }
 
 /** Four patches to one token, and the tokens back to where they lie in their picture. */

@@ -172,31 +172,33 @@ function layerStages(w: Layer, id: string, hidden: Port, { epsilon, heads }: Sig
   const attend: Stage = {
     id: `${id} attention`,
     takes: [hidden],
+    parts: heads,
     build: (g, take) => {
       const normed = g.layerNorm(take('hidden'), w.norm1.weight, w.norm1.bias, epsilon);
-      return { state: { hidden: g.add(take('hidden'), multiHead(g, w.attention, normed, normed, heads)) } };
+      return { state: { hidden: g.residual(take('hidden'), multiHead(g, w.attention, normed, normed, heads)) } };
     },
   };
   const transform: Stage = {
     id: `${id} mlp`,
     takes: [hidden],
+    parts: w.mlp.fc2.weight.shape[1] ?? 1,
     build: (g, take) => {
       const normed = g.layerNorm(take('hidden'), w.norm2.weight, w.norm2.bias, epsilon);
-      return { state: { hidden: g.add(take('hidden'), feedForward(g, w.mlp, normed)) } };
+      return { state: { hidden: g.residual(take('hidden'), feedForward(g, w.mlp, normed)) } };
     },
   };
   return [attend, transform];
 }
 
 function multiHead(g: Graph, w: Attention, query: Value, x: Value, heads: number): Value {
-  const q = g.linear(query, w.q.weight, w.q.bias);
-  const k = g.linear(x, w.k.weight, w.k.bias);
-  const v = g.linear(x, w.v.weight, w.v.bias);
-  return g.linear(g.attention(q, k, v, heads), w.out.weight, w.out.bias);
+  const q = g.spread(query, w.q.weight, w.q.bias);
+  const k = g.spread(x, w.k.weight, w.k.bias);
+  const v = g.spread(x, w.v.weight, w.v.bias);
+  return g.collect(g.attention(q, k, v, g.ownOf(heads)), w.out.weight, w.out.bias);
 }
 
 function feedForward(g: Graph, w: Mlp, x: Value): Value {
-  return g.linear(g.gelu(g.linear(x, w.fc1.weight, w.fc1.bias)), w.fc2.weight, w.fc2.bias);
+  return g.collect(g.gelu(g.spread(x, w.fc1.weight, w.fc1.bias)), w.fc2.weight, w.fc2.bias);
 }
 
 /** One learned query, the probe, attends to all tokens; an MLP with a residual follows. */

@@ -1,9 +1,10 @@
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph } from '../onnx/graph.ts';
 import { Session, type SessionOptions } from '../onnx/runtime.ts';
-import { freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
+import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
 import { runInLanes } from './lanes.ts';
 import { modelKey, SessionCache } from './session-cache.ts';
+import { runInShares } from './shares.ts';
 import { outputName } from './stage.ts';
 import { supplyFor } from './supply.ts';
 
@@ -14,7 +15,8 @@ import { supplyFor } from './supply.ts';
  */
 export async function runNetwork(run: NetworkRun): Promise<void> {
   const { plan, session } = run;
-  if (plan.lanes > 1) await runInLanes(run);
+  if (plan.shares > 1) await runInShares(run);
+  else if (plan.lanes > 1) await runInLanes(run);
   else await runInTurn(plan.threadsPerLane === 'one' ? { ...run, session: { ...session, threads: 1 } } : run);
 }
 
@@ -71,17 +73,6 @@ class GroupSessions {
   }
 }
 
-/** Pixels, for one, are read once and would lie there for the rest of the run. */
-function forget(states: readonly Map<string, HostTensor>[], needed: ReadonlySet<string>): void {
-  for (const state of states) {
-    for (const [name, tensor] of state) {
-      if (needed.has(name)) continue;
-      state.delete(name);
-      freed(tensor);
-    }
-  }
-}
-
 interface GroupRun {
   readonly chunks: readonly Chunk[];
   readonly states: readonly Map<string, HostTensor>[];
@@ -119,11 +110,4 @@ async function runGroup(
   const runMs = performance.now() - created - sinkMs;
   run.trace.add({ network, stages: name, weightBytes, waitMs, createMs: created - started, runMs, sinkMs });
   run.onGroup(group, name);
-}
-
-function chunksOf(images: number, perRun: number): Chunk[] {
-  return Array.from({ length: Math.ceil(images / perRun) }, (_, i) => ({
-    first: i * perRun,
-    count: Math.min(perRun, images - i * perRun),
-  }));
 }

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
-import type { BuiltGraph } from '../onnx/graph.ts';
+import type { BuiltGraph, Share } from '../onnx/graph.ts';
 import { graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
@@ -34,6 +34,8 @@ export interface NetworkRun {
 /** A group of stages as it is run. */
 export interface JoinedGroup extends Pick<StageGraph, 'takes' | 'keeps' | 'emits'> {
   readonly built: BuiltGraph;
+  /** What it gives of the state is one share's, where the plan has shares. */
+  readonly hasParts: boolean;
   readonly group: StageGroup;
   /** Its first and last stage. */
   readonly name: string;
@@ -41,17 +43,18 @@ export interface JoinedGroup extends Pick<StageGraph, 'takes' | 'keeps' | 'emits
   readonly neededLater: ReadonlySet<string>;
 }
 
-/** Joins the stages of a plan's groups, one group at a time. */
-export function groupJoiner({ stages, plan, session, eightBit }: NetworkRun): (at: number) => JoinedGroup | undefined {
+/** Joins the stages of a plan's groups, one group at a time. @param share of those that have parts */
+export function groupJoiner({ stages, plan, session, eightBit }: NetworkRun, share?: Share): (at: number) => JoinedGroup | undefined {
   const needed = neededAfter(stages);
-  const options = { ...graphOptionsFor(session.device), eightBit, weightsAs: plan.weightsAs };
+  const options = { ...graphOptionsFor(session.device), eightBit, weightsAs: plan.weightsAs, share };
   return (at) => {
     const group = plan.groups[at];
     if (!group) return undefined;
     const neededLater = needed(group.first + group.count - 1);
     const members = stages.slice(group.first, group.first + group.count);
     const { graph, takes, keeps, emits } = joinStages(members, neededLater, options);
-    return { built: graph.build(), takes, keeps, emits, group, name: nameOf(members), neededLater };
+    const hasParts = members.length === 1 && members[0]?.parts !== undefined;
+    return { hasParts, built: graph.build(), takes, keeps, emits, group, name: nameOf(members), neededLater };
   };
 }
 
@@ -89,4 +92,23 @@ export function pick(state: ReadonlyMap<string, HostTensor>, names: readonly str
 /** Gives a tensor's memory back at once: the garbage collector lets hundreds of megabytes gather. */
 export function freed({ data: { buffer } }: HostTensor): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
+
+/** The images of a plan, run by run. */
+export function chunksOf(images: number, perRun: number): Chunk[] {
+  return Array.from({ length: Math.ceil(images / perRun) }, (_, i) => ({
+    first: i * perRun,
+    count: Math.min(perRun, images - i * perRun),
+  }));
+}
+
+/** Pixels, for one, are read once and would lie there for the rest of the run. */
+export function forget(states: readonly Map<string, HostTensor>[], needed: ReadonlySet<string>): void {
+  for (const state of states) {
+    for (const [name, tensor] of state) {
+      if (needed.has(name)) continue;
+      state.delete(name);
+      freed(tensor);
+    }
+  }
 }

@@ -1,13 +1,20 @@
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import type { BuiltGraph } from '../onnx/graph.ts';
+import type { RunnableGraph } from '../onnx/runtime.ts';
 import { modelKey, SessionCache } from './session-cache.ts';
 import { serve } from './threads.ts';
-import { feedsFrom, layOut, readInto } from './weight-buffer.ts';
+import { feedsFrom, readInto, type BufferLayout, type FeedView } from './weight-buffer.ts';
 
-/** A group of stages for a lane, whose weights are fed: run once, on one thread of the CPU. */
+/** A graph for a lane, whose weights are fed: run once, on one thread of the CPU. */
 export interface LaneTask {
-  readonly graph: BuiltGraph;
+  readonly graph: RunnableGraph;
   readonly state: TensorMap;
+  readonly weights: LaneWeights;
+}
+
+/** Where the weights lie in a buffer: one that lanes share, or what the lane reads into its own. */
+export interface LaneWeights {
+  readonly views: readonly FeedView[];
+  readonly from: SharedArrayBuffer | BufferLayout;
 }
 
 export interface LaneResult {
@@ -18,27 +25,27 @@ export interface LaneResult {
 }
 
 const sessions = new SessionCache({ device: 'cpu', threads: 1 });
-let buffer = new ArrayBuffer(0);
+let own = new ArrayBuffer(0);
 
-/** Reads by itself: its bytes come from the system's cache, while another lane computes. */
-async function perform({ graph, state }: LaneTask): Promise<LaneResult> {
+async function perform({ graph, state, weights }: LaneTask): Promise<LaneResult> {
   const started = performance.now();
-  const weights = readWeights(graph);
+  const { views, from } = weights;
+  const feeds = feedsFrom(views, from instanceof SharedArrayBuffer ? from : readOwn(from));
   const read = performance.now();
   const session = await sessions.get(modelKey(graph), () => graph);
   const created = performance.now();
-  const results = await session.run({ ...state, ...weights }, graph.outputs);
+  const results = await session.run({ ...state, ...feeds }, graph.outputs);
   return { results, waitMs: read - started, createMs: created - read, runMs: performance.now() - created };
 }
 
-function readWeights({ weights }: BuiltGraph): TensorMap {
-  const layout = layOut(weights);
-  if (buffer.byteLength < layout.bytes) {
-    buffer.transfer(0);
-    buffer = new ArrayBuffer(layout.bytes);
+/** From the system's cache, while another lane computes. */
+function readOwn({ bytes, reads }: BufferLayout): ArrayBuffer {
+  if (own.byteLength < bytes) {
+    own.transfer(0);
+    own = new ArrayBuffer(bytes);
   }
-  readInto(buffer, layout.reads);
-  return feedsFrom(weights, layout, buffer);
+  readInto(own, reads);
+  return own;
 }
 
 serve<LaneTask, LaneResult>(

@@ -3,11 +3,12 @@ import { freed, goOn, groupJoiner, named, pick, type JoinedGroup, type NetworkRu
 import type { LaneResult, LaneTask } from './lane-thread.ts';
 import { outputName } from './stage.ts';
 import { Threads } from './threads.ts';
+import { layOut, viewsOf } from './weight-buffer.ts';
 
 /** Groups that are asked for ahead, for each lane: one is worked on, one waits while its bytes are read. */
 const AHEAD = 2;
 
-const LANE = new URL('./lane-thread.ts', import.meta.url);
+export const LANE_SCRIPT = new URL('./lane-thread.ts', import.meta.url);
 
 /**
  * Runs groups of stages side by side, each on a thread of its own: the runtime casts a group's weights on one
@@ -16,7 +17,7 @@ const LANE = new URL('./lane-thread.ts', import.meta.url);
  * @param script what a lane's thread runs
  * @throws I2lError as runNetwork does; INTERNAL if a lane's thread stops
  */
-export async function runInLanes(run: NetworkRun, script = LANE): Promise<void> {
+export async function runInLanes(run: NetworkRun, script = LANE_SCRIPT): Promise<void> {
   const { plan, reader } = run;
   const lanes = new Threads(script, plan.lanes);
   const state = new Map(Object.entries(run.load({ first: 0, count: plan.images })).map(([name, value]) => [name, shared(value)]));
@@ -27,7 +28,9 @@ export async function runInLanes(run: NetworkRun, script = LANE): Promise<void> 
       await taken[Math.max(at - AHEAD * plan.lanes, joined.group.waitsFor)];
       await goOn(run);
       reader.warm(joined.built.weights.map(({ range }) => range));
-      const task: LaneTask = { graph: joined.built, state: pick(state, joined.takes) };
+      const { weights, ...graph } = joined.built;
+      const layout = layOut(weights);
+      const task: LaneTask = { graph, state: pick(state, joined.takes), weights: { views: viewsOf(weights, layout), from: layout } };
       const result = named(joined.name, lanes.perform(task) as Promise<LaneResult>);
       taken.push(inOrder(taken.at(-1), result, take.bind(undefined, run, joined, state)));
     }

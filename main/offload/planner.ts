@@ -1,6 +1,8 @@
 import { I2lError } from '../contract/errors.ts';
 import type { WeightsAs } from '../onnx/graph.ts';
 import type { StageCost } from './stage.ts';
+import { inShares } from './plan-shares.ts';
+import { deviceBytes, peakOf, sumWeights, type Manner } from './plan-memory.ts';
 import { roomFor } from './weight-buffer.ts';
 
 /**
@@ -23,6 +25,8 @@ export interface PlanRequest {
   readonly lanes: number;
   /** Weights may be fed to graphs, see onnx/node-graph.ts; else they are mapped, and there are no lanes. */
   readonly feeds: boolean;
+  /** What stages cost in so many shares; absent: they are computed as wholes. */
+  readonly shareCosts?: ((shares: number) => readonly StageCost[]) | undefined;
 }
 
 /** Consecutive stages that run as one graph. */
@@ -45,6 +49,8 @@ export interface NetworkPlan {
    * runtime rounds otherwise on several. So the results don't depend on the machine's cores and memory.
    */
   readonly threadsPerLane: 'one' | 'all';
+  /** Threads that compute each stage together, one with each share of it; 1: none is shared. Not beside several lanes. */
+  readonly shares: number;
   /** Fed: of one lane from two buffers in turn, so that reading and work overlap; of several, each has its own buffer. */
   readonly weightsAs: WeightsAs;
   readonly groups: readonly StageGroup[];
@@ -62,10 +68,10 @@ const JOINED_BYTES = 64 << 20;
 const MOST_IMAGES_PER_RUN = 8;
 /** The same for groups that run side by side, which take memory together. */
 const JOINED_LANE_BYTES = 12 << 20;
-/** A thread with Node and the runtime in it. */
-const LANE_BYTES = 24 << 20;
 /** To start a thread takes as long as the work on so many bytes of weights. */
 const LEAST_LANE_BYTES = 256 << 20;
+/** The same for threads that share every stage. */
+const LEAST_SHARED_BYTES = 512 << 20;
 
 /** @throws I2lError MEMORY_BUDGET, with the smallest budgets that work */
 export function planNetwork(request: PlanRequest): NetworkPlan {
@@ -73,12 +79,14 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
   const imagesPerRun = chooseImagesPerRun(request);
   const independent = request.wholeBatch ? independentRows(costs) : 1;
   const lanes = chooseLanes(request, imagesPerRun, independent);
-  const { groups, weightsAs } = supplied(request, joinGroups(request, { imagesPerRun, lanes }), { imagesPerRun, lanes });
+  const shared = lanes === 1 && canFeed(request) ? chooseShares(request, imagesPerRun) : undefined;
+  const { groups, weightsAs, shares } = shared ?? supplied(request, joinGroups(request, { imagesPerRun, lanes }), lanes);
   const flops = costs.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * images, 0);
   return {
     network,
     lanes,
     threadsPerLane: independent > 1 ? 'one' : 'all',
+    shares,
     weightsAs,
     groups,
     imagesPerRun,
@@ -89,29 +97,36 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
   };
 }
 
+/** How groups come by their weights, and are computed. */
+type Supplied = Pick<NetworkPlan, 'groups' | 'weightsAs' | 'shares'>;
+
 /** Feeds the groups' weights where there is room for them and the next group's. */
-function supplied(
-  request: PlanRequest,
-  groups: readonly StageGroup[],
-  manner: Manner,
-): { readonly groups: readonly StageGroup[]; readonly weightsAs: WeightsAs } {
-  if (manner.lanes > 1) return { groups, weightsAs: 'fed' };
-  if (!canFeed(request)) return { groups, weightsAs: 'mapped' };
+function supplied(request: PlanRequest, groups: readonly StageGroup[], lanes: number): Supplied {
+  if (lanes > 1) return { groups, weightsAs: 'fed', shares: 1 };
+  const mapped = { groups, weightsAs: 'mapped', shares: 1 } as const;
+  if (!canFeed(request)) return mapped;
   const buffers = 2 * roomFor(Math.max(...groups.map(({ weightBytes }) => weightBytes)));
   const fed = groups.map((group) => ({ ...group, peakBytes: group.peakBytes - group.weightBytes + buffers }));
   const fits = fed.every(({ peakBytes }) => peakBytes <= request.budget);
-  return fits ? { groups: fed, weightsAs: 'fed' } : { groups, weightsAs: 'mapped' };
+  return fits ? { groups: fed, weightsAs: 'fed', shares: 1 } : mapped;
+}
+
+/** As many shares as there are threads, as stages have parts, and as the memory allows; undefined for none. */
+function chooseShares(request: PlanRequest, imagesPerRun: number): Supplied | undefined {
+  const { costs, budget, shareCosts } = request;
+  const parts = costs.flatMap((cost) => cost.parts ?? []);
+  if (!shareCosts || parts.length === 0 || sumWeights(costs) < LEAST_SHARED_BYTES) return undefined;
+  for (let shares = request.lanes; shares > 1; shares--) {
+    if (parts.some((count) => count % shares !== 0)) continue;
+    const groups = inShares(request, { shares, imagesPerRun, costs: shareCosts(shares) });
+    if (groups.every(({ peakBytes }) => peakBytes <= budget)) return { groups, weightsAs: 'fed', shares };
+  }
+  return undefined;
 }
 
 /** The runtime takes bits for f16 and bf16, and not yet for f8. */
 function canFeed({ feeds, costs }: PlanRequest): boolean {
   return feeds && !costs.some(({ weights }) => weights.some((range) => 'dtype' in range && range.dtype === 'F8_E4M3'));
-}
-
-/** What a run of stages is like. */
-interface Manner {
-  readonly imagesPerRun: number;
-  readonly lanes: number;
 }
 
 /** As many as there is work side by side, as pay for their start, and as the memory allows. */
@@ -193,51 +208,6 @@ function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number)
     if (bytes > largest.smallest) largest = { smallest: bytes, stage: cost.id };
   }
   return largest;
-}
-
-/** What a group takes where it runs, beside its inputs: its weights, their cast copies and its activations. */
-function ownBytes(costs: readonly StageCost[], imagesPerRun: number): number {
-  const packed = costs.reduce((sum, cost) => sum + (cost.packed ?? 0), 0);
-  return sumWeights(costs) + packed + workBytes(costs, imagesPerRun);
-}
-
-/** The same on another device, which has the inputs once more. */
-function deviceBytes(costs: readonly StageCost[], imagesPerRun: number): number {
-  return ownBytes(costs, imagesPerRun) + Math.max(...costs.map(({ inputBytes }) => inputBytes)) * imagesPerRun;
-}
-
-/**
- * Mapped weights, their cast copies and activations at the worst node, the results of the members before
- * it, and the state of all images. Each lane takes as much but for the state, and its last results wait to be taken.
- */
-function peakOf(request: PlanRequest, costs: readonly StageCost[], { imagesPerRun, lanes }: Manner): number {
-  const own = ownBytes(costs, imagesPerRun);
-  const shared = request.baseline + stateBytes(request, costs);
-  if (lanes === 1) return shared + own;
-  return shared + lanes * (LANE_BYTES + own + resultBytes(costs, imagesPerRun));
-}
-
-function resultBytes(costs: readonly StageCost[], imagesPerRun: number): number {
-  return costs.reduce((sum, { results }) => sum + results.fixed + results.perImage * imagesPerRun, 0);
-}
-
-function stateBytes(request: PlanRequest, costs: readonly StageCost[]): number {
-  return Math.max(...costs.map((cost) => cost.stateBytes)) * request.images;
-}
-
-/** What a run allocates. */
-function workBytes(costs: readonly StageCost[], imagesPerRun: number): number {
-  let earlier = 0;
-  let most = 0;
-  for (const { live, results } of costs) {
-    for (const { fixed, perImage } of live) most = Math.max(most, earlier + fixed + perImage * imagesPerRun);
-    earlier += results.fixed + results.perImage * imagesPerRun;
-  }
-  return most;
-}
-
-function sumWeights(costs: readonly StageCost[]): number {
-  return costs.reduce((sum, cost) => sum + cost.weights.reduce((bytes, range) => bytes + range.length, 0), 0);
 }
 
 function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {

@@ -47,18 +47,18 @@ function warm(request: ReadRequest): ReaderReport {
   }
 }
 
-function load({ load: reads, buffer }: Extract<ReaderTask, { buffer: ArrayBuffer }>): ReaderReport {
+function load({ load: reads, buffer }: Extract<ReaderTask, { load: unknown }>): ReaderReport {
   const started = performance.now();
-  const bytes = reads.reduce((sum, { length }) => sum + length, 0);
   try {
     readInto(buffer, reads);
-    return { loaded: buffer, bytes, ms: performance.now() - started };
+    return { loaded: reads.reduce((sum, { length }) => sum + length, 0), ms: performance.now() - started };
   } catch (error) {
-    return { loaded: buffer, bytes: 0, ms: performance.now() - started, error: I2lError.from(error).toShape() };
+    return { loaded: 0, ms: performance.now() - started, error: I2lError.from(error).toShape() };
   }
 }
 
 parentPort?.on('message', (task: ReaderTask) => {
-  if ('warm' in task) for (const request of task.warm) parentPort?.postMessage(warm(request));
-  else parentPort?.postMessage(load(task), [task.buffer]);
+  if ('load' in task) parentPort?.postMessage(load(task));
+  else if ('warm' in task) for (const request of task.warm) parentPort?.postMessage(warm(request));
+  else globalThis.gc?.();
 });

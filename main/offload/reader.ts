@@ -9,16 +9,18 @@ export interface ReadRequest {
   readonly length: number;
 }
 
-/** What the thread is asked for: bytes in the system's cache, or in a buffer, which it is handed and hands back. */
+/** What the thread is asked for: bytes in the system's cache, or in a buffer that it shares; or to let go of such buffers. */
 export type ReaderTask =
-  { readonly warm: readonly ReadRequest[] } | { readonly load: readonly PlacedRead[]; readonly buffer: ArrayBuffer };
+  | { readonly warm: readonly ReadRequest[] }
+  | { readonly load: readonly PlacedRead[]; readonly buffer: SharedArrayBuffer }
+  | { readonly forget: true };
 
 export type ReaderReport =
   | { readonly warmed: { readonly bytes: number; readonly ms: number; readonly error?: string } }
-  | { readonly loaded: ArrayBuffer; readonly bytes: number; readonly ms: number; readonly error?: ErrorShape };
+  | { readonly loaded: number; readonly ms: number; readonly error?: ErrorShape };
 
 interface Waiting {
-  readonly resolve: (buffer: ArrayBuffer) => void;
+  readonly resolve: () => void;
   readonly reject: (error: I2lError) => void;
 }
 
@@ -46,23 +48,31 @@ export class Reader {
 
   /**
    * Brings bytes into a buffer.
-   * @param buffer is another's until the promise is settled. @returns the same memory
    * @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE; INTERNAL if the thread stops
    */
-  load(reads: readonly PlacedRead[], buffer: ArrayBuffer): Promise<ArrayBuffer> {
+  load(reads: readonly PlacedRead[], buffer: SharedArrayBuffer): Promise<void> {
     if (this.#lost) return Promise.reject(this.#lost);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
-      this.#ask({ load: reads, buffer }, [buffer]);
+      this.#ask({ load: reads, buffer });
     });
+  }
+
+  /**
+   * Gives back the memory of buffers that nobody has any more. It belongs to all threads that had them, and goes when the
+   * garbage collector of each has seen that: it is called where the process was started to allow that, as the engine is.
+   */
+  forget(): void {
+    this.#ask({ forget: true });
+    globalThis.gc?.();
   }
 
   async close(): Promise<void> {
     await this.#worker.terminate();
   }
 
-  #ask(task: ReaderTask, handedOver: readonly ArrayBuffer[] = []): void {
-    this.#worker.postMessage(task, handedOver);
+  #ask(task: ReaderTask): void {
+    this.#worker.postMessage(task);
   }
 
   #take(report: ReaderReport): void {
@@ -72,8 +82,8 @@ export class Reader {
     }
     const { resolve, reject } = this.#waiting.shift() as Waiting;
     if (report.error) return reject(I2lError.fromShape(report.error));
-    this.#trace.addReadAhead(report.bytes, report.ms);
-    resolve(report.loaded);
+    this.#trace.addReadAhead(report.loaded, report.ms);
+    resolve();
   }
 
   #lose(why: string, cause?: unknown): void {

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { BuiltGraph } from '../onnx/graph.ts';
-import { Session, type SessionOptions } from '../onnx/runtime.ts';
+import { Session, type RunnableGraph, type SessionOptions } from '../onnx/runtime.ts';
 
 /** More kinds of graphs than any network has; a LoRA with a rank of its own for each module may have more. */
 const KEPT = 32;
@@ -15,7 +15,7 @@ export class SessionCache {
   }
 
   /** @param key the same for graphs made alike, and for no others. @throws I2lError SESSION_FAILED */
-  async get(key: string, graph: () => BuiltGraph): Promise<Session> {
+  async get(key: string, graph: () => RunnableGraph): Promise<Session> {
     const session = this.#sessions.get(key) ?? (await Session.create(graph(), this.#options));
     this.#sessions.delete(key);
     this.#sessions.set(key, session); // The last used is the last in the map.
@@ -34,6 +34,6 @@ export class SessionCache {
 }
 
 /** Tells graphs apart whose weights are fed, by all that they are beside those. */
-export function modelKey({ model }: BuiltGraph): string {
+export function modelKey({ model }: Pick<BuiltGraph, 'model'>): string {
   return hash('sha256', model);
 }

@@ -14,6 +14,11 @@ export interface Stage {
   readonly takes: readonly Port[];
   /** Its weights have no copies in 8 bits: what those lose would show in the results most here. */
   readonly isSensitive?: boolean;
+  /**
+   * It can be computed in as many shares as divide this number: of what it does to the state, graphs with a share each give
+   * parts that add up. Absent: as a whole alone.
+   */
+  readonly parts?: number;
   readonly build: (graph: Graph, take: (name: string) => Value) => StageResult;
 }
 
@@ -39,12 +44,16 @@ export interface StageGraph {
   readonly state: ReadonlyMap<string, Value>;
 }
 
+const WHOLE: GraphOptions = { fusedAttention: true };
+
 /**
  * Puts consecutive stages into one graph.
  * @param needed state that later stages take; what nobody takes again is not given back.
+ * @param options a share counts where there is one stage, and it has parts
  */
 export function joinStages(stages: readonly Stage[], needed: ReadonlySet<string>, options?: GraphOptions): StageGraph {
-  const graph = new Graph(options);
+  const hasParts = stages.length === 1 && stages[0]?.parts !== undefined;
+  const graph = new Graph(hasParts ? options : { ...WHOLE, ...options, share: undefined });
   const state = new Map<string, Value>();
   const takes: string[] = [];
   const changed = new Set<string>();
@@ -86,23 +95,25 @@ export interface StageCost extends GraphCost {
   readonly waitsFor: number;
   /** Bytes of one image's state while it runs: what it takes, and what waits for stages behind it. */
   readonly stateBytes: number;
+  readonly parts?: number | undefined;
 }
 
-/** What each stage costs, read off the graph that it builds. */
+/** What each stage costs, read off the graph that it builds; with a share among the options, what that costs of one that has parts. */
 export function stageCosts(stages: readonly Stage[], options?: GraphOptions): StageCost[] {
   const needed = neededAfter(stages);
   const built = stages.map((stage, i) => buildAlone(stage, needed(i), options));
   const state = stateBytes(built, needed);
   const changedBy = new Map<string, number>();
-  return built.map(({ id, taken, kept, cost }, i) => {
+  return built.map(({ id, parts, taken, kept, cost }, i) => {
     const waitsFor = Math.max(-1, ...[...taken.keys()].map((name) => changedBy.get(name) ?? -1));
     for (const name of kept.keys()) changedBy.set(name, i);
-    return { id, waitsFor, stateBytes: state[i] as number, ...cost };
+    return { id, parts, waitsFor, stateBytes: state[i] as number, ...cost };
   });
 }
 
 interface BuiltStage {
   readonly id: string;
+  readonly parts: number | undefined;
   /** Bytes of one image's state that it takes, by name. */
   readonly taken: ReadonlyMap<string, number>;
   /** And that it gives to stages behind it. */
@@ -114,6 +125,7 @@ function buildAlone(stage: Stage, needed: ReadonlySet<string>, options: GraphOpt
   const { graph, keeps, state } = joinStages([stage], needed, options);
   return {
     id: stage.id,
+    parts: stage.parts,
     taken: new Map(stage.takes.map(({ name, value }) => [name, bytesOf(value(new Graph()))])),
     kept: new Map(keeps.map((name) => [name, bytesOf(required(state.get(name), stage.id, name))])),
     cost: graph.cost(),

@@ -1,8 +1,9 @@
 import type { TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph } from '../onnx/graph.ts';
+import type { GraphWeight } from '../onnx/node-graph.ts';
 import type { NetworkPlan } from './planner.ts';
 import type { Reader } from './reader.ts';
-import { feedsFrom, layOut, roomFor } from './weight-buffer.ts';
+import { feedsFrom, layOut, roomFor, viewsOf, type BufferLayout } from './weight-buffer.ts';
 
 /** Brings the weights of a row of graphs, those of the next while one is run. */
 export interface WeightSupply {
@@ -16,9 +17,8 @@ export interface WeightSupply {
   close(): Promise<void>;
 }
 
-export function supplyFor({ weightsAs, groups }: NetworkPlan, reader: Reader): WeightSupply {
-  if (weightsAs === 'mapped') return new MappedWeights(reader);
-  return new FedWeights(reader, roomFor(Math.max(...groups.map(({ weightBytes }) => weightBytes))));
+export function supplyFor(plan: NetworkPlan, reader: Reader): WeightSupply {
+  return plan.weightsAs === 'mapped' ? new MappedWeights(reader) : new FedWeights(buffersFor(plan, reader));
 }
 
 /** The runtime finds them in the file; all that helps is that the system has read it. */
@@ -46,32 +46,40 @@ class MappedWeights implements WeightSupply {
   }
 }
 
-/** In two buffers in turn: one is run from while the other is filled. */
-class FedWeights implements WeightSupply {
+/** Weights of a graph in a buffer that threads can share. */
+export interface BufferedWeights {
+  readonly buffer: SharedArrayBuffer;
+  readonly layout: BufferLayout;
+}
+
+/** Two buffers in turn: one is run from while the other is filled. */
+export class WeightBuffers {
   readonly #reader: Reader;
   readonly #room: number;
-  readonly #free: ArrayBuffer[] = [];
-  #coming: { readonly buffer: Promise<ArrayBuffer>; readonly feeds: (buffer: ArrayBuffer) => TensorMap } | undefined;
-  #taken: ArrayBuffer | undefined;
+  readonly #free: SharedArrayBuffer[] = [];
+  #coming: Promise<BufferedWeights> | undefined;
+  #taken: SharedArrayBuffer | undefined;
 
+  /** @param room bytes of a buffer; one that turns out too small is made anew */
   constructor(reader: Reader, room: number) {
     this.#reader = reader;
     this.#room = room;
   }
 
-  order({ weights }: BuiltGraph): void {
+  order(weights: readonly GraphWeight[]): void {
     const layout = layOut(weights);
-    const buffer = this.#reader.load(layout.reads, this.#roomOf(layout.bytes));
-    buffer.catch(() => undefined); // Whoever takes it is told.
-    this.#coming = { buffer, feeds: (whole) => feedsFrom(weights, layout, whole) };
+    const buffer = this.#roomOf(layout.bytes);
+    this.#coming = this.#reader.load(layout.reads, buffer).then(() => ({ buffer, layout }));
+    this.#coming.catch(() => undefined); // Whoever takes them is told.
   }
 
-  async take(): Promise<TensorMap> {
-    const coming = this.#coming;
-    if (!coming) throw new RangeError('weights were taken that nobody ordered');
-    this.#taken = await coming.buffer;
+  /** @throws I2lError as Reader.load does */
+  async take(): Promise<BufferedWeights> {
+    if (!this.#coming) throw new RangeError('weights were taken that nobody ordered');
+    const ready = await this.#coming;
     this.#coming = undefined;
-    return coming.feeds(this.#taken);
+    this.#taken = ready.buffer;
+    return ready;
   }
 
   giveBack(): void {
@@ -79,15 +87,48 @@ class FedWeights implements WeightSupply {
     this.#taken = undefined;
   }
 
+  /** Waits for what is being read: a thread that writes can't be asked to stop. */
   async close(): Promise<void> {
-    const coming = await this.#coming?.buffer.catch(() => undefined);
-    for (const buffer of [...this.#free, this.#taken, coming]) buffer?.transfer(0);
+    await this.#coming?.catch(() => undefined);
+    this.#coming = this.#taken = undefined;
+    this.#free.length = 0;
+    this.#reader.forget();
   }
 
-  #roomOf(bytes: number): ArrayBuffer {
-    const buffer = this.#free.pop() ?? new ArrayBuffer(this.#room);
-    if (buffer.byteLength >= bytes) return buffer;
-    buffer.transfer(0);
-    return new ArrayBuffer(bytes);
+  #roomOf(bytes: number): SharedArrayBuffer {
+    const buffer = this.#free.pop();
+    return buffer && buffer.byteLength >= bytes ? buffer : new SharedArrayBuffer(Math.max(bytes, this.#room));
+  }
+}
+
+/** Buffers with room for any group of a plan. */
+export function buffersFor({ groups }: NetworkPlan, reader: Reader): WeightBuffers {
+  return new WeightBuffers(reader, roomFor(Math.max(...groups.map(({ weightBytes }) => weightBytes))));
+}
+
+class FedWeights implements WeightSupply {
+  readonly #buffers: WeightBuffers;
+  #ordered: readonly GraphWeight[] = [];
+
+  constructor(buffers: WeightBuffers) {
+    this.#buffers = buffers;
+  }
+
+  order({ weights }: BuiltGraph): void {
+    this.#ordered = weights;
+    this.#buffers.order(weights);
+  }
+
+  async take(): Promise<TensorMap> {
+    const { buffer, layout } = await this.#buffers.take();
+    return feedsFrom(viewsOf(this.#ordered, layout), buffer);
+  }
+
+  giveBack(): void {
+    this.#buffers.giveBack();
+  }
+
+  close(): Promise<void> {
+    return this.#buffers.close();
   }
 }

@@ -43,25 +43,38 @@ export function layOut(weights: readonly GraphWeight[]): BufferLayout {
   return { bytes, reads };
 }
 
-/** The weights as a graph's inputs: views of the buffer, by the inputs' names. */
-export function feedsFrom(weights: readonly GraphWeight[], { reads }: BufferLayout, buffer: ArrayBuffer): TensorMap {
-  const places = new Map(reads.map((read) => [placeOf(read), read.at]));
-  const feeds: Record<string, HostTensor> = {};
-  for (const { range, input } of weights) {
-    if (!input) throw new I2lError('INTERNAL', `${range.name} is mapped and can't be fed.`);
-    feeds[input.name] = { data: viewOf(buffer, places.get(placeOf(range)) ?? 0, range.length, input.type), dims: range.shape };
-  }
-  return feeds;
+/** One of a graph's inputs that are weights, as a view of a buffer. */
+export interface FeedView {
+  readonly input: string;
+  readonly type: ElementType;
+  readonly dims: readonly number[];
+  /** First byte within the buffer, and how many. */
+  readonly at: number;
+  readonly length: number;
 }
 
-function viewOf(buffer: ArrayBuffer, at: number, length: number, type: ElementType): HostTensor['data'] {
+/** Where a graph's weights lie in a buffer that was laid out for them, and perhaps for others'. */
+export function viewsOf(weights: readonly GraphWeight[], { reads }: BufferLayout): readonly FeedView[] {
+  const places = new Map(reads.map((read) => [placeOf(read), read.at]));
+  return weights.map(({ range, input }) => {
+    if (!input) throw new I2lError('INTERNAL', `${range.name} is mapped and can't be fed.`);
+    return { input: input.name, type: input.type, dims: range.shape, at: places.get(placeOf(range)) ?? 0, length: range.length };
+  });
+}
+
+/** The weights as a graph's inputs, by their names; no byte is copied. */
+export function feedsFrom(views: readonly FeedView[], buffer: ArrayBufferLike): TensorMap {
+  return Object.fromEntries(views.map((view) => [view.input, { data: valuesOf(view, buffer), dims: view.dims }]));
+}
+
+function valuesOf({ type, at, length }: FeedView, buffer: ArrayBufferLike): HostTensor['data'] {
   if (type === ELEMENT.FLOAT) return new Float32Array(buffer, at, length / 4);
   if (type === ELEMENT.UINT16) return new Uint16Array(buffer, at, length / 2);
   return new Uint8Array(buffer, at, length);
 }
 
 /** @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE, also where the file has become shorter than it was */
-export function readInto(buffer: ArrayBuffer, reads: readonly PlacedRead[]): void {
+export function readInto(buffer: ArrayBufferLike, reads: readonly PlacedRead[]): void {
   const open = new Map<string, number>();
   try {
     for (const read of reads) {
@@ -82,7 +95,7 @@ function openFile(file: string): number {
   }
 }
 
-function readWhole(fd: number, buffer: ArrayBuffer, { file, offset, length, at }: PlacedRead): void {
+function readWhole(fd: number, buffer: ArrayBufferLike, { file, offset, length, at }: PlacedRead): void {
   const target = new Uint8Array(buffer, at, length);
   for (let done = 0; done < length;) {
     const got = readSome(fd, target.subarray(done), offset + done, file);

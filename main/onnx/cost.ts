@@ -30,13 +30,13 @@ export function sumBytes(values: readonly Value[]): { fixed: number; perImage: n
   return sum;
 }
 
-/** Nodes that need nothing but weights and constants; the cast of a weight that came as other bits is one, too. */
+/** Nodes that need nothing but weights and constants; the cast of a weight that came as other bits, or of its columns, is one, too. */
 function earlyNodes(nodes: readonly NodeProto[], values: ReadonlyMap<string, Value>): ReadonlySet<NodeProto> {
   const bits = new Set<string>();
   const isEarly = ({ input }: NodeProto): boolean => input.every((name) => !values.has(name) || bits.has(name));
   const early = nodes.filter((node) => {
     if (!isEarly(node)) return false;
-    if (node.opType === 'BitCast') node.output.forEach((name) => bits.add(name));
+    if (node.opType === 'BitCast' || node.opType === 'Slice') node.output.forEach((name) => bits.add(name));
     return true;
   });
   return new Set(early);

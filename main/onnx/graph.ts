@@ -23,6 +23,15 @@ import { ELEMENT } from './proto.ts';
 export { IMAGES, type Dim, type Value } from './dims.ts';
 export type { BuiltGraph, WeightsAs } from './node-graph.ts';
 
+/**
+ * One of several graphs that compute a stage together: each has its share of the heads and of a wide layer's values, and
+ * their results add up (Shoeybi et al. 2019, Megatron-LM, https://arxiv.org/abs/1909.08053, section 3).
+ */
+export interface Share {
+  readonly index: number;
+  readonly of: number;
+}
+
 export interface GraphOptions {
   /** One operator for attention, where the device has a right one. */
   readonly fusedAttention: boolean;
@@ -32,6 +41,8 @@ export interface GraphOptions {
   readonly pieceValues?: number | undefined;
   /** Absent: mapped. */
   readonly weightsAs?: WeightsAs | undefined;
+  /** Absent: the whole of a stage. Of mapped weights there are no shares. */
+  readonly share?: Share | undefined;
 }
 
 /** 4 MiB in f32: larger pieces leave the cache, smaller ones keep a core or two less busy. */
@@ -48,14 +59,15 @@ export class Graph extends NodeGraph {
   readonly #eightBit: EightBitWeights | undefined;
   readonly #pieceValues: number;
   readonly #products = new Map<string, TensorRange>();
+  readonly #share: Share;
 
-  constructor({
-    fusedAttention,
-    eightBit,
-    pieceValues = PIECE_VALUES,
-    weightsAs = 'mapped',
-  }: GraphOptions = { fusedAttention: true }) {
+  constructor(
+    { fusedAttention, eightBit, pieceValues = PIECE_VALUES, weightsAs = 'mapped', share = { index: 0, of: 1 } }: GraphOptions = {
+      fusedAttention: true,
+    },
+  ) {
     super(weightsAs);
+    this.#share = share;
     this.#pieceValues = pieceValues;
     this.#fusedAttention = fusedAttention;
     this.#eightBit = eightBit;
@@ -92,18 +104,66 @@ export class Graph extends NodeGraph {
     return this.reshape(this.concat(pieces, 1), [...x.dims.slice(0, -1), out]);
   }
 
+  // ---- stages in shares --------------------------------------------------------------------------
+
+  /** The own share of a number of heads. */
+  ownOf(count: number): number {
+    if (count % this.#share.of !== 0) throw new RangeError(`${count} can’t be shared by ${this.#share.of}`);
+    return count / this.#share.of;
+  }
+
+  /** {@link linear} to the own share of its outputs. @param weight [out, in]; @returns [..., own share of out] */
+  spread(x: Value, weight: TensorRange, bias?: TensorRange): Value {
+    const rows = this.ownOf(weight.shape[0] ?? 0);
+    const own = (range: TensorRange): TensorRange => rowsOf(range, this.#share.index * rows, rows);
+    return this.linear(x, own(weight), bias && own(bias));
+  }
+
+  /**
+   * {@link linear} over the own share of its inputs: all shares' results add up to it, the bias in the first.
+   * @param x [..., own share of in]; @param weight [out, in]; @returns [..., out]
+   */
+  collect(x: Value, weight: TensorRange, bias?: TensorRange): Value {
+    const { index, of } = this.#share;
+    if (of === 1) return this.linear(x, weight, bias);
+    const [out, inner] = pair(weight.shape, weight.name);
+    const own = this.ownOf(inner);
+    if (x.dims.at(-1) !== own) throw misfit('collect', x, `last dimension ${own}, a share of ${weight.name}`);
+    const flat = this.reshape(x, [flatten(x.dims.slice(0, -1)), own]);
+    const pieces = runsOf(out, Math.max(1, Math.floor(this.#pieceValues / own))).map(([first, count]) => {
+      const rows = rowsOf(weight, first, count);
+      return this.#gemm(
+        flat,
+        this.columns(rows, index * own, own),
+        rows,
+        index === 0 ? bias && rowsOf(bias, first, count) : undefined,
+      );
+    });
+    this.countFlops(x, 2 * own * out);
+    return this.reshape(this.concat(pieces, 1), [...x.dims.slice(0, -1), out]);
+  }
+
+  /** x + y of all shares together: x counts in the first. */
+  residual(x: Value, y: Value): Value {
+    return this.#share.index === 0 ? this.add(x, y) : y;
+  }
+
   /** First row and number of rows of each piece of a weight; one that is multiplied as it lies stays whole. */
   #rowPieces(weight: TensorRange): readonly (readonly [number, number])[] {
     const [out, inner] = pair(weight.shape, weight.name);
-    const rows = weight.dtype === 'F32' ? out : Math.max(1, Math.floor(this.#pieceValues / inner));
-    return Array.from({ length: Math.ceil(out / rows) }, (_, i) => [i * rows, Math.min(rows, out - i * rows)] as const);
+    return runsOf(out, weight.dtype === 'F32' ? out : Math.max(1, Math.floor(this.#pieceValues / inner)));
   }
 
   #product(x: Value, weight: TensorRange, bias: TensorRange | undefined): Value {
     // Where anything is laid out anew, so is every weight that the runtime multiplies by as it lies.
     if (this.#eightBit && weight.dtype === 'F32') this.countPacked(weight.length);
+    return this.#gemm(x, this.unscaled(weight), weight, bias);
+  }
+
+  /** @param values the weight's, or columns of them */
+  #gemm(x: Value, values: Value, weight: TensorRange, bias: TensorRange | undefined): Value {
     const [out] = pair(weight.shape, weight.name);
-    const inputs = [x, this.unscaled(weight), ...(bias ? [this.vector(bias, out)] : [])];
+    const inputs = [x, values, ...(bias ? [this.vector(bias, out)] : [])];
     const scale = weight.scale === undefined ? {} : { alpha: { float: weight.scale } };
     return this.node('Gemm', inputs, x.dims.with(1, out), { transB: 1, ...scale });
   }
@@ -277,4 +337,9 @@ export class Graph extends NodeGraph {
     if (dtype !== 'BF16') return stored;
     return this.node('BitCast', [stored], x.dims, { to: ELEMENT.UINT16 }, '', ELEMENT.UINT16);
   }
+}
+
+/** First and length of each run of at most so many of `count`. */
+function runsOf(count: number, most: number): readonly (readonly [number, number])[] {
+  return Array.from({ length: Math.ceil(count / most) }, (_, i) => [i * most, Math.min(most, count - i * most)] as const);
 }

@@ -142,6 +142,20 @@ export class NodeGraph {
     return (weight.full ??= range.dtype === 'F32' ? weight.stored : this.cast(weight.stored, ELEMENT.FLOAT));
   }
 
+  /** Columns of a matrix that is fed, as f32 without its scale. @returns [rows, count] */
+  protected columns(range: TensorRange, first: number, count: number): Value {
+    const key = `${placeOf(range)} columns ${first}+${count}`;
+    const known = this.#weights.get(key);
+    if (known) return known.stored;
+    const input = this.#fedInput(range, FED_AS[range.dtype]);
+    const dims = [range.shape[0] ?? 0, count];
+    const bounds = [first, first + count, 1].map((at) => this.integers([at]));
+    const bits = this.node('Slice', [input, ...bounds], dims, {}, '', input.type);
+    const stored = this.cast(this.#asStored(bits, STORED[range.dtype]), ELEMENT.FLOAT);
+    this.#weights.set(key, { range, input, stored });
+    return stored;
+  }
+
   /** A weight of one dimension: of another size, the runtime would broadcast it. */
   vector(range: TensorRange, size: Dim | undefined): Value {
     const value = this.weight(range);
@@ -274,10 +288,16 @@ export class NodeGraph {
   }
 
   #fed(range: ByteRange & { readonly dtype?: Dtype }, type: ElementType): Weight {
-    const fedAs = range.dtype ? FED_AS[range.dtype] : type;
-    const input = { name: `weight_${this.#weights.size}`, dims: range.shape, type: fedAs };
-    const stored = fedAs === type ? input : this.node('BitCast', [input], range.shape, { to: type }, '', type);
-    return { range, input, stored };
+    const input = this.#fedInput(range, range.dtype ? FED_AS[range.dtype] : type);
+    return { range, input, stored: this.#asStored(input, type) };
+  }
+
+  #fedInput(range: ByteRange, type: ElementType): Value {
+    return { name: `weight_${this.#weights.size}`, dims: range.shape, type };
+  }
+
+  #asStored(bits: Value, type: ElementType): Value {
+    return bits.type === type ? bits : this.node('BitCast', [bits], bits.dims, { to: type }, '', type);
   }
 
   /** Bytes that the runtime lays out anew when a session is made, alive as long as it is. */

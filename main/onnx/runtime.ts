@@ -14,6 +14,9 @@ export interface SessionOptions {
   readonly threads: number;
 }
 
+/** What is needed of a graph to run it. */
+export type RunnableGraph = Omit<BuiltGraph, 'weights'>;
+
 /** One graph, ready to run; its memory goes with {@link release}. */
 export class Session {
   readonly #session: ort.InferenceSession;
@@ -25,7 +28,7 @@ export class Session {
   }
 
   /** @throws I2lError SESSION_FAILED, with the runtime's own words as its cause */
-  static async create(graph: BuiltGraph, { device, threads }: SessionOptions): Promise<Session> {
+  static async create(graph: RunnableGraph, { device, threads }: SessionOptions): Promise<Session> {
     try {
       return new Session(
         await ort.InferenceSession.create(graph.model, {
@@ -72,14 +75,14 @@ export function graphOptionsFor(device: Device): Pick<GraphOptions, 'fusedAttent
   return { fusedAttention: device !== 'webgpu' };
 }
 
-function providersOf({ halfCasts }: BuiltGraph, device: Device): ort.InferenceSession.ExecutionProviderConfig[] {
+function providersOf({ halfCasts }: RunnableGraph, device: Device): ort.InferenceSession.ExecutionProviderConfig[] {
   if (device === 'cpu') return ['cpu'];
   // WebGPU may lack f16, and then refuses to run a graph that names it anywhere.
   if (device === 'webgpu' && halfCasts.length > 0) return [{ name: 'webgpu', forceCpuNodeNames: halfCasts }, 'cpu'];
   return [device, 'cpu'];
 }
 
-function sessionConfig({ weightsFolder, packs }: BuiltGraph): Record<string, string> {
+function sessionConfig({ weightsFolder, packs }: RunnableGraph): Record<string, string> {
   return {
     disable_prepacking: packs ? '0' : '1',
     // Threads of a session that is kept for the next of its kind would take a core from another one's.

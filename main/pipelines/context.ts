@@ -33,6 +33,8 @@ export interface PreparedNetwork {
   readonly name: string;
   readonly stages: readonly Stage[];
   readonly costs: readonly StageCost[];
+  /** The same where stages are computed in so many shares. */
+  readonly shareCosts: (shares: number) => readonly StageCost[];
   readonly wholeBatch: boolean;
   /** Bytes that the job has in memory beside it: embeddings, images. */
   readonly held: Amount;
@@ -47,8 +49,14 @@ export function prepare(
   stages: readonly Stage[],
   { wholeBatch = false, held = NOTHING, eightBit }: Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held' | 'eightBit'>> = {},
 ): PreparedNetwork {
-  const costs = stageCosts(stages, { fusedAttention: true, eightBit, weightsAs: eightBit ? 'mapped' : 'fed' });
-  return { name, stages, costs, wholeBatch, held, eightBit };
+  const options = { fusedAttention: true, eightBit, weightsAs: eightBit ? 'mapped' : 'fed' } as const;
+  const inShares = new Map<number, readonly StageCost[]>();
+  const shareCosts = (of: number): readonly StageCost[] => {
+    const known = inShares.get(of) ?? stageCosts(stages, { ...options, share: { index: 0, of } });
+    inShares.set(of, known);
+    return known;
+  };
+  return { name, stages, costs: stageCosts(stages, options), shareCosts, wholeBatch, held, eightBit };
 }
 
 /** A network and the images that it will run over, at most. Several passes are several of its copies. */
@@ -86,7 +94,7 @@ function requestOf({ network, images }: Work, { memory, vram, lanes, feeds }: Al
   const { name, costs, wholeBatch, held, eightBit } = network;
   const baseline = ENGINE_BASELINE_BYTES + held.fixed + held.perImage * images;
   return {
-    ...{ network: name, costs, images, baseline, wholeBatch, lanes },
+    ...{ network: name, costs, images, baseline, wholeBatch, lanes, shareCosts: network.shareCosts },
     ...{ budget: memory, deviceBudget: vram },
     feeds: feeds && !eightBit,
   };
@@ -117,7 +125,10 @@ export function imagesThatFit(networks: readonly PreparedNetwork[], most: number
 
 function canPlan(networks: readonly PreparedNetwork[], images: number, budgets: Budgets): boolean {
   try {
-    planAll(networks.map((network) => ({ network, images })), { ...budgets, lanes: 1, feeds: false });
+    planAll(
+      networks.map((network) => ({ network, images })),
+      { ...budgets, lanes: 1, feeds: false },
+    );
     return true;
   } catch (error) {
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;

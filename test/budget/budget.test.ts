@@ -76,7 +76,7 @@ type MakeJob = (options: Options) => Job | Promise<Job>;
 
 /** Budgets that a kind of job was seen to keep, by the budget. */
 const CASES: Readonly<Record<string, { readonly budgets: readonly number[]; readonly make: MakeJob }>> = {
-  // More than a gigabyte changes nothing of these plans: see below.
+  // With the second budget two threads share each stage of DINOv3. More changes nothing of these plans.
   'SigLIP2 and DINOv3, 10 images': { budgets: BUDGETS.slice(0, 2), make: (options) => encodeJob(['style'], 10, options) },
   // The first makes the copies, the second finds them.
   'the same in 8 bits': { budgets: BUDGETS.slice(0, 2), make: (options) => encodeJob(['style'], 10, options, { folder: copies }) },

@@ -12,7 +12,8 @@ import { sparse } from '../models/sparse-models.ts';
  * Networks of the published widths and few layers, their weights holes in files: each stage takes the memory that
  * it takes in the published network, and none takes its time or its room on the disk.
  */
-const dino = { ...published(dinov3, 'dinov3-7b'), layers: 1 };
+/** So many layers that threads which share them pay. */
+const dino = { ...published(dinov3, 'dinov3-7b'), layers: 2 };
 const siglip = { ...published(siglip2, 'siglip2-g384'), layers: 1 };
 const qwen = { ...published(qwen25vl, 'qwen2.5-vl-7b'), layers: 1, visionLayers: 2, fullAttention: [1] };
 

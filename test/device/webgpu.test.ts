@@ -38,7 +38,7 @@ describe('on WebGPU', () => {
     test.each(goldenCases(network))('%s', async (name) => {
       const golden = readAll(goldenFolder(network, name, 'expected.safetensors'));
       const encoder = openEncoder(network, goldenFolder(network, name));
-      const embeddings = await encode(encoder, golden.get('pixel_values')?.values ?? new Float32Array(), 2 ** 30, 'webgpu');
+      const embeddings = await encode(encoder, golden.get('pixel_values')?.values ?? new Float32Array(), 2 ** 30, { device: 'webgpu' });
       expect(relativeError(embeddings, golden.get('embedding')?.values ?? [])).toBeLessThan(BAR);
     });
   });
@@ -49,7 +49,7 @@ describe('on WebGPU', () => {
     const patches = Object.fromEntries(
       encoder.pictures.map((picture) => [picture.name, golden.get(`${picture.name}.patches`)?.values ?? new Float32Array()]),
     );
-    const { tokens } = await encodeQwen(encoder, patches, 2 ** 30, 'webgpu');
+    const { tokens } = await encodeQwen(encoder, patches, 2 ** 30, { device: 'webgpu' });
     for (const picture of encoder.pictures) {
       expect(relativeError(tokens[picture.name] ?? [], golden.get(`${picture.name}.tokens`)?.values ?? [])).toBeLessThan(BAR);
     }

@@ -119,7 +119,7 @@ describe('Qwen2.5-VL in 8 bits', () => {
     });
     await make(copy);
     const patches = Object.fromEntries(encoder.pictures.map((picture) => [picture.name, golden.get(`${picture.name}.patches`)?.values ?? new Float32Array()])); // prettier-ignore
-    const { tokens } = await encodeQwen(encoder, patches, 1 << 30, 'cpu', copy.weights);
+    const { tokens } = await encodeQwen(encoder, patches, 1 << 30, { eightBit: copy.weights });
     for (const picture of encoder.pictures) {
       expect(cosine(tokens[picture.name] ?? [], golden.get(`${picture.name}.tokens`)?.values ?? [])).toBeGreaterThan(BAR);
     }

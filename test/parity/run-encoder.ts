@@ -11,6 +11,7 @@ import { stageCosts } from '../../main/offload/stage.ts';
 import { Trace } from '../../main/offload/trace.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { modelPath } from './goldens.ts';
+import { sharePlan } from './share-plan.ts';
 
 export const ENCODERS = ['siglip2', 'dinov3'] as const;
 export type Encoder = (typeof ENCODERS)[number];
@@ -38,12 +39,14 @@ export async function encode(
   { stages, imageSize, width }: EncoderStages,
   pixels: Float32Array,
   budget: number,
-  device: Device = 'cpu',
+  { device = 'cpu', shared = false }: { readonly device?: Device; readonly shared?: boolean } = {},
 ): Promise<Float32Array> {
   const perImage = 3 * imageSize ** 2;
   const images = pixels.length / perImage;
   const costs = stageCosts(stages);
-  const plan = planNetwork({ network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds: device === 'cpu' });
+  const feeds = device === 'cpu';
+  const request = { network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds };
+  const plan = shared ? sharePlan(stages, request) : planNetwork(request);
   const embeddings = new Float32Array(images * width);
   const trace = new Trace();
   const reader = new Reader(trace);

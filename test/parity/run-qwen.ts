@@ -13,6 +13,7 @@ import { Trace } from '../../main/offload/trace.ts';
 import type { EightBitWeights } from '../../main/onnx/eight-bit.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { modelPath } from './goldens.ts';
+import { sharePlan } from './share-plan.ts';
 
 /** The encoder of a golden's folder; for a subset of its resolutions if they are named. */
 export function openQwen(folder: string, names?: readonly string[], path = modelPath(folder)): Qwen25vlStages {
@@ -25,19 +26,27 @@ export function openQwen(folder: string, names?: readonly string[], path = model
   return qwen25vlStages(new CheckpointScope(checkpoint), config, resolutions, prompt);
 }
 
+export interface QwenOptions {
+  readonly device?: Device;
+  readonly eightBit?: EightBitWeights;
+  /** Each stage in shares. */
+  readonly shared?: boolean;
+}
+
 /** Runs it over pictures' patches, by resolution. @returns tokens by resolution, [n, tokens, width] */
 export async function encodeQwen(
   { stages, pictures, patchValues, width }: Qwen25vlStages,
   patches: Readonly<Record<string, Float32Array>>,
   budget: number,
-  device: Device = 'cpu',
-  eightBit?: EightBitWeights,
+  { device = 'cpu', eightBit, shared = false }: QwenOptions = {},
 ): Promise<{ tokens: Record<string, Float32Array>; plan: NetworkPlan }> {
   const all = pictures.reduce((sum, picture) => sum + picture.patches, 0);
   const [some] = pictures;
   const images = (patches[some?.name ?? '']?.length ?? 0) / ((some?.patches ?? 1) * patchValues);
   const costs = stageCosts(stages, { fusedAttention: true, eightBit });
-  const plan = planNetwork({ network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds: device === 'cpu' && !eightBit });
+  const feeds = device === 'cpu' && !eightBit;
+  const request = { network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds };
+  const plan = shared ? sharePlan(stages, request) : planNetwork(request);
   const tokens = Object.fromEntries(pictures.map((picture) => [picture.name, new Float32Array(images * picture.tokens * width)]));
   /** One image's patches at all resolutions. */
   const imagePatches = (image: number): number[] =>

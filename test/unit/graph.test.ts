@@ -1,8 +1,18 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { DTYPES, elementCount, rowsOf, viewOf, type Dtype, type HostTensor, type TensorRange } from '../../main/contract/tensor.ts';
-import { Graph, IMAGES, type Dim, type Value, type GraphOptions } from '../../main/onnx/graph.ts';
+import {
+  DTYPES,
+  elementCount,
+  rowsOf,
+  viewOf,
+  type Dtype,
+  type HostTensor,
+  type TensorMap,
+  type TensorRange,
+} from '../../main/contract/tensor.ts';
+import { feedsFrom, layOut, readInto, viewsOf } from '../../main/offload/weight-buffer.ts';
+import { Graph, IMAGES, type BuiltGraph, type Dim, type Value, type GraphOptions } from '../../main/onnx/graph.ts';
 import { ELEMENT } from '../../main/onnx/proto.ts';
 import { Session } from '../../main/onnx/runtime.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
@@ -85,12 +95,22 @@ async function run(
 ): Promise<HostTensor> {
   const g = new Graph({ fusedAttention: true, ...options });
   g.output('result', build(g));
-  const session = await Session.create(g.build(), { device: 'cpu', threads: 1 });
+  const built = g.build();
+  const session = await Session.create(built, { device: 'cpu', threads: 1 });
   try {
-    return (await session.run(inputs))['result'] as HostTensor;
+    return (await session.run({ ...inputs, ...fedTo(built) }))['result'] as HostTensor;
   } finally {
     await session.release();
   }
+}
+
+/** Its weights, where it takes them as inputs. */
+function fedTo({ weights }: BuiltGraph): TensorMap {
+  const fed = weights.filter(({ input }) => input);
+  const layout = layOut(fed);
+  const buffer = new ArrayBuffer(layout.bytes);
+  readInto(buffer, layout.reads);
+  return feedsFrom(viewsOf(fed, layout), buffer);
 }
 
 /** Within float rounding of the reference, each value by itself. */
@@ -247,8 +267,50 @@ describe.each(DTYPES)('layers over %s weights', (dtype) => {
     expectClose(await run(build, { x }), wanted(), 5e-6);
     // Weights in pieces of a row, and of two rows and a last one.
     for (const pieceValues of [1, 8]) expectClose(await run(build, { x }, { pieceValues }), wanted(), 5e-6);
+    if (dtype !== 'F8_E4M3') expectClose(await run(build, { x }, { pieceValues: 8, weightsAs: 'fed' }), wanted(), 5e-6);
   });
 }); // prettier-ignore
+
+describe.each(DTYPES.filter((dtype) => dtype !== 'F8_E4M3'))('a stage in shares, weights in %s', (dtype) => {
+  const weights = weightsOf(writeWeights(join(folder, `shares-${dtype}.safetensors`), dtype));
+  const x = tensor(2, 3, 4);
+  const stage = (g: Graph): Value => {
+    const value = g.input('x', [IMAGES, 3, 4]);
+    const wide = g.gelu(g.spread(value, weights('packed'), weights('packedBias')));
+    return g.residual(value, g.collect(wide, viewOf(weights('packed'), [4, 18]), weights('shift')));
+  };
+
+  test.each([
+    [2, 1 << 20],
+    [2, 20],
+    [3, 1],
+    [6, 9],
+  ])('%i of them add up to the whole, %i values at a time', async (of, pieceValues) => {
+    const whole = await run(stage, { x });
+    const parts: HostTensor[] = [];
+    for (let index = 0; index < of; index++) parts.push(await run(stage, { x }, { weightsAs: 'fed', pieceValues, share: { index, of } }));
+    const sum = Array.from({ length: whole.data.length }, (_, i) => parts.reduce((total, { data }) => total + Number(data[i]), 0));
+    expectClose({ data: Float32Array.from(sum), dims: whole.dims }, { data: [...whole.data].map(Number), dims: whole.dims }, 5e-6);
+  });
+
+  test('what can’t be shared evenly is refused when the graph is built', () => {
+    expect(() => stage(new Graph({ fusedAttention: true, weightsAs: 'fed', share: { index: 0, of: 4 } }))).toThrow('18 can’t be shared by 4');
+  });
+}); // prettier-ignore
+
+test('graphs made alike are the same bytes, whatever their weights and results are called', () => {
+  const weights = weightsOf(writeWeights(join(folder, 'alike.safetensors'), 'BF16'));
+  const built = (name: string, rows: number): BuiltGraph => {
+    const g = new Graph({ fusedAttention: true, weightsAs: 'fed' });
+    g.output(name, g.linear(g.input('x', [IMAGES, 4]), rowsOf(weights('packed'), rows, 6)));
+    return g.build();
+  };
+  const [one, other] = [built('one', 0), built('other', 12)];
+  expect(one.model).toEqual(other.model);
+  expect([one.outputs, other.outputs]).toEqual([['one'], ['other']]);
+  expect(one.weights[0]?.range.offset).not.toBe(other.weights[0]?.range.offset);
+  expect(one.weightsFolder).toBeUndefined();
+});
 
 describe('layers without weights', () => {
   const x = tensor(2, 3, 8);

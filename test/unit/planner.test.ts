@@ -47,18 +47,19 @@ function alone(request: PlanRequest, cost: StageCost, count: number): number {
 // Sizes from bytes to past what stages are joined for, so that every rule of the planner matters somewhere.
 const size = fc.oneof(fc.nat(1000), fc.nat(8 * MIB), fc.nat(100 * MIB));
 const amount = fc.record({ fixed: size, perImage: size });
-const request: fc.Arbitrary<PlanRequest> = fc.record({
+const plain: fc.Arbitrary<PlanRequest> = fc.record({
   network: fc.constant('net'),
   costs: fc
     .array(
       fc.record({
-        weights: fc.array(size, { maxLength: 4 }),
+        weights: fc.array(fc.oneof(size, fc.nat(400 * MIB)), { maxLength: 4 }),
         live: fc.array(amount, { maxLength: 5 }),
         inputBytes: fc.nat(MIB),
         stateBytes: fc.nat(MIB),
         results: amount,
         flops: amount,
         waits: fc.nat(2),
+        parts: fc.constantFrom(undefined, 2, 12),
       }),
       {
         minLength: 1,
@@ -66,18 +67,30 @@ const request: fc.Arbitrary<PlanRequest> = fc.record({
       },
     )
     .map((stages) =>
-      stages.map(({ waits, ...sizes }, i) => ({
+      stages.map(({ waits, parts, ...sizes }, i) => ({
         ...stage(`stage ${i}`, sizes),
+        parts,
         waitsFor: waits > 0 ? Math.max(-1, i - waits) : -1,
       })),
     ),
   images: fc.integer({ min: 1, max: 30 }),
-  budget: fc.oneof(fc.nat(400 * MIB), fc.nat(4000 * MIB)),
+  budget: fc.oneof(fc.nat(400 * MIB), fc.nat(4000 * MIB), fc.nat(20_000 * MIB)),
   baseline: fc.nat(100 * MIB),
   wholeBatch: fc.boolean(),
   lanes: fc.integer({ min: 1, max: 4 }),
   feeds: fc.boolean(),
 });
+
+/** Some of them know what stages cost in shares: a little more than a part of the whole. */
+const request = fc.tuple(plain, fc.boolean()).map(([asked, knows]): PlanRequest => ({
+  ...asked,
+  ...(knows ? { shareCosts: (of) => asked.costs.map((cost) => (cost.parts === undefined ? cost : shareOf(cost, of))) } : {}),
+}));
+
+function shareOf(cost: StageCost, of: number): StageCost {
+  const part = ({ fixed, perImage }: StageCost['live'][number]) => ({ fixed: fixed / of + 1000, perImage: perImage / of + 10 });
+  return { ...cost, live: cost.live.map(part) };
+}
 
 /** A plan within the budget that was asked for, or within the smallest one that its refusal names. */
 function planOrSmallest(asked: PlanRequest): { plan: NetworkPlan; given: PlanRequest } {
@@ -128,7 +141,7 @@ describe('any plan', () => {
         const members = given.costs.slice(first, first + count);
         const least = Math.max(...members.map((cost) => alone(given, cost, plan.imagesPerRun)));
         if (count === 1 && plan.weightsAs === 'mapped') expect(peakBytes).toBe(least);
-        else expect(peakBytes).toBeGreaterThanOrEqual(least);
+        else if (plan.shares === 1) expect(peakBytes).toBeGreaterThanOrEqual(least);
       }
     }));
 
@@ -175,7 +188,7 @@ describe('any plan', () => {
   test('feeds weights where they may be, and the next ones have room beside them', () =>
     holds((plan, given) => {
       if (!given.feeds) return expect([plan.weightsAs, plan.lanes]).toEqual(['mapped', 1]);
-      if (plan.lanes > 1) return expect(plan.weightsAs).toBe('fed');
+      if (plan.lanes > 1 || plan.shares > 1) return expect(plan.weightsAs).toBe('fed');
       const { groups: mapped } = planNetwork({ ...given, feeds: false });
       const buffers = 2 * roomFor(Math.max(...mapped.map(({ weightBytes: bytes }) => bytes)));
       const fed = mapped.map((group) => ({ ...group, peakBytes: group.peakBytes - group.weightBytes + buffers }));
@@ -184,18 +197,54 @@ describe('any plan', () => {
       expect(plan.groups).toEqual(fits ? fed : mapped);
     }));
 
+  test('shares stages among as many threads as their parts, the memory and their work allow', () => {
+    let shared = 0;
+    holds((plan, given) => {
+      const { costs, lanes, budget, shareCosts } = given;
+      const parts = costs.flatMap((cost) => cost.parts ?? []);
+      const fits = (shares: number): boolean => {
+        if (parts.some((count) => count % shares !== 0)) return false;
+        const inParts = shareCosts?.(shares) ?? costs;
+        const buffers = 2 * roomFor(Math.max(...costs.map((cost) => weightBytes([cost]))));
+        return costs.every((cost, i) => {
+          const one = inParts[i] ?? cost;
+          const own =
+            alone({ ...given, baseline: 0 }, one, plan.imagesPerRun) - weightBytes([cost]) - cost.stateBytes * given.images;
+          const results = cost.results.fixed + cost.results.perImage * plan.imagesPerRun;
+          const threads = shares * 24 * MIB + (cost.parts === undefined ? 1 : shares) * (own + results);
+          return given.baseline + cost.stateBytes * given.images + buffers + threads <= budget;
+        });
+      };
+      const may = given.feeds && plan.lanes === 1 && shareCosts && parts.length > 0 && weightBytes(costs) >= 512 * MIB;
+      const wanted = may ? [4, 3, 2].find((shares) => shares <= lanes && fits(shares)) : undefined;
+      expect(plan.shares).toBe(wanted ?? 1);
+      if (plan.shares > 1) shared++;
+      if (plan.shares > 1) expect(plan.groups.map(({ first, count }) => [first, count])).toEqual(costs.map((_, i) => [i, 1]));
+    });
+    expect(shared).toBeGreaterThan(RUNS.numRuns / 50);
+  });
+
   test('is the same for the same input, which stays as it was', () =>
     holds((plan, given) => {
-      const copy = structuredClone(given);
+      const copy = structuredClone({ ...given, shareCosts: undefined });
       expect(planNetwork(given)).toEqual(plan);
-      expect(given).toEqual(copy);
+      expect({ ...given, shareCosts: undefined }).toEqual(copy);
     }));
 });
 
 test('a device’s own memory is kept, with weights, casts and activations of each group; a refusal names the smallest', () => {
   const onDevice = (costs: readonly StageCost[], count: number): number =>
     Math.max(...costs.map((cost) => alone({ ...EMPTY, costs }, { ...cost, stateBytes: cost.inputBytes * count }, count)));
-  const EMPTY: PlanRequest = { network: 'net', costs: [], images: 1, budget: 2 ** 50, baseline: 0, wholeBatch: false, lanes: 1, feeds: false };
+  const EMPTY: PlanRequest = {
+    network: 'net',
+    costs: [],
+    images: 1,
+    budget: 2 ** 50,
+    baseline: 0,
+    wholeBatch: false,
+    lanes: 1,
+    feeds: false,
+  };
   let refused = 0;
   fc.assert(
     fc.property(request, fc.nat(500 * MIB), (asked, deviceBudget) => {

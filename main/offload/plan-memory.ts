@@ -1,0 +1,58 @@
+import type { PlanRequest } from './planner.ts';
+import type { StageCost } from './stage.ts';
+
+/** What a plan takes of memory. */
+
+/** A thread with Node and the runtime in it. */
+export const LANE_BYTES = 24 << 20;
+
+/** What a run of stages is like. */
+export interface Manner {
+  readonly imagesPerRun: number;
+  readonly lanes: number;
+}
+
+/** What a group takes where it runs, beside its inputs: its weights, their cast copies and its activations. */
+function ownBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  const packed = costs.reduce((sum, cost) => sum + (cost.packed ?? 0), 0);
+  return sumWeights(costs) + packed + workBytes(costs, imagesPerRun);
+}
+
+/** The same on another device, which has the inputs once more. */
+export function deviceBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  return ownBytes(costs, imagesPerRun) + Math.max(...costs.map(({ inputBytes }) => inputBytes)) * imagesPerRun;
+}
+
+/**
+ * Mapped weights, their cast copies and activations at the worst node, the results of the members before
+ * it, and the state of all images. Each lane takes as much but for the state, and its last results wait to be taken.
+ */
+export function peakOf(request: PlanRequest, costs: readonly StageCost[], { imagesPerRun, lanes }: Manner): number {
+  const own = ownBytes(costs, imagesPerRun);
+  const shared = request.baseline + stateBytes(request, costs);
+  if (lanes === 1) return shared + own;
+  return shared + lanes * (LANE_BYTES + own + resultBytes(costs, imagesPerRun));
+}
+
+export function resultBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  return costs.reduce((sum, { results }) => sum + results.fixed + results.perImage * imagesPerRun, 0);
+}
+
+export function stateBytes(request: PlanRequest, costs: readonly StageCost[]): number {
+  return Math.max(...costs.map((cost) => cost.stateBytes)) * request.images;
+}
+
+/** What a run allocates. */
+export function workBytes(costs: readonly StageCost[], imagesPerRun: number): number {
+  let earlier = 0;
+  let most = 0;
+  for (const { live, results } of costs) {
+    for (const { fixed, perImage } of live) most = Math.max(most, earlier + fixed + perImage * imagesPerRun);
+    earlier += results.fixed + results.perImage * imagesPerRun;
+  }
+  return most;
+}
+
+export function sumWeights(costs: readonly StageCost[]): number {
+  return costs.reduce((sum, cost) => sum + cost.weights.reduce((bytes, range) => bytes + range.length, 0), 0);
+}

@@ -1,0 +1,130 @@
+import type { HostTensor, TensorMap } from '../contract/tensor.ts';
+import type { BuiltGraph } from '../onnx/graph.ts';
+import type { GraphWeight } from '../onnx/node-graph.ts';
+import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
+import type { LaneResult, LaneTask } from './lane-thread.ts';
+import { LANE_SCRIPT } from './lanes.ts';
+import { outputName } from './stage.ts';
+import { buffersFor, type BufferedWeights } from './supply.ts';
+import { Threads } from './threads.ts';
+import { viewsOf } from './weight-buffer.ts';
+
+/** A stage as it is run: a graph for each share, or one for a stage without parts. */
+type Shares = readonly [JoinedGroup, ...JoinedGroup[]];
+
+/**
+ * Runs stages one after another, each by several threads that compute a share of it and read its weights from the same
+ * buffer. In one session on as many threads, one casts a weight while the others wait, and they then fetch it from that
+ * one's cache.
+ * @throws I2lError as runNetwork does; INTERNAL if a thread stops
+ */
+export async function runInShares(run: NetworkRun): Promise<void> {
+  const { plan } = run;
+  const chunks = chunksOf(plan.images, plan.imagesPerRun);
+  const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
+  const threads = new Threads(LANE_SCRIPT, plan.shares);
+  const buffers = buffersFor(plan, run.reader);
+  const join = shareJoiner(run);
+  try {
+    let next = join(0);
+    if (next) buffers.order(weightsOf(next));
+    for (let at = 0; next; at++) {
+      await goOn(run);
+      const shares = next;
+      const started = performance.now();
+      const weights = await named(shares[0].name, buffers.take());
+      const waitMs = performance.now() - started;
+      const running = runShares(run, shares, { threads, chunks, states, weights, waitMs });
+      running.catch(() => undefined); // It is waited for below, whatever happens to the next.
+      next = join(at + 1);
+      if (next) buffers.order(weightsOf(next));
+      await running;
+      buffers.giveBack();
+      forget(states, shares[0].neededLater);
+    }
+  } finally {
+    await threads.close();
+    await buffers.close();
+  }
+}
+
+function shareJoiner(run: NetworkRun): (at: number) => Shares | undefined {
+  const of = run.plan.shares;
+  const [first, ...others] = Array.from({ length: of }, (_, index) => groupJoiner(run, { index, of }));
+  return (at) => {
+    const group = first?.(at);
+    return group && [group, ...(group.hasParts ? others.flatMap((join) => join(at) ?? []) : [])];
+  };
+}
+
+function weightsOf(shares: Shares): readonly GraphWeight[] {
+  return shares.flatMap(({ built }) => built.weights);
+}
+
+interface SharedRun {
+  readonly threads: Threads;
+  readonly chunks: readonly Chunk[];
+  readonly states: readonly Map<string, HostTensor>[];
+  readonly weights: BufferedWeights;
+  readonly waitMs: number;
+}
+
+async function runShares(
+  run: NetworkRun,
+  shares: Shares,
+  { threads, chunks, states, weights, waitMs }: SharedRun,
+): Promise<void> {
+  const [{ name, group, keeps, emits, takes }] = shares;
+  const started = performance.now();
+  let [createMs, sinkMs] = [0, 0];
+  for (const [i, chunk] of chunks.entries()) {
+    const state = states[i] as Map<string, HostTensor>;
+    const tasks = shares.map(({ built }) => taskFor(built, pick(state, takes), weights));
+    const parts = await named(name, Promise.all(tasks.map((task) => threads.perform(task) as Promise<LaneResult>)));
+    createMs += Math.max(...parts.map((part) => part.createMs));
+    for (const key of keeps) state.set(key, sum(resultsOf(parts, outputName(key)), state.get(key)));
+    const before = performance.now();
+    for (const key of emits) {
+      const [whole] = resultsOf(parts, key);
+      run.sink(key, whole, chunk);
+      freed(whole);
+    }
+    sinkMs += performance.now() - before;
+  }
+  const { network } = run.plan;
+  const { weightBytes } = group;
+  const runMs = performance.now() - started - createMs - sinkMs;
+  run.trace.add({ network, stages: name, weightBytes, waitMs, createMs, runMs, sinkMs });
+  run.onGroup(group, name);
+}
+
+function taskFor({ weights, ...graph }: BuiltGraph, state: TensorMap, { buffer, layout }: BufferedWeights): LaneTask {
+  return { graph, state, weights: { views: viewsOf(weights, layout), from: buffer } };
+}
+
+function resultsOf(parts: readonly LaneResult[], output: string): readonly [HostTensor, ...HostTensor[]] {
+  return parts.map(({ results }) => results[output] as HostTensor) as [HostTensor, ...HostTensor[]];
+}
+
+/**
+ * What the shares give together, added in their order, in memory that all threads see: that of what it replaces, where it
+ * is of its size.
+ */
+function sum(parts: readonly [HostTensor, ...HostTensor[]], replaced: HostTensor | undefined): HostTensor {
+  const [{ data, dims }, ...others] = parts;
+  const total = roomLike(data as Float32Array, replaced);
+  total.set(data as Float32Array);
+  for (const other of others) addTo(total, other.data as Float32Array);
+  parts.forEach(freed);
+  return { data: total, dims };
+}
+
+function roomLike({ length, byteLength }: Float32Array, replaced: HostTensor | undefined): Float32Array {
+  const old = replaced?.data;
+  const fits = old instanceof Float32Array && old.length === length && old.buffer instanceof SharedArrayBuffer;
+  return fits ? old : new Float32Array(new SharedArrayBuffer(byteLength));
+}
+
+function addTo(total: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < total.length; i++) total[i] = (total[i] as number) + (values[i] as number);
+}

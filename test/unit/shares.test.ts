@@ -1,0 +1,141 @@
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { TensorRange } from '../../main/contract/tensor.ts';
+import { runNetwork } from '../../main/offload/executor.ts';
+import type { NetworkRun } from '../../main/offload/group.ts';
+import { inShares } from '../../main/offload/plan-shares.ts';
+import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
+import { Reader } from '../../main/offload/reader.ts';
+import { stageCosts, type Stage } from '../../main/offload/stage.ts';
+import { Trace } from '../../main/offload/trace.ts';
+import { IMAGES, type Graph, type Value } from '../../main/onnx/graph.ts';
+import { Checkpoint } from '../../main/weights/checkpoint.ts';
+import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
+import { rejectionOf } from './errors.ts';
+import { tempFolder } from './temp.ts';
+
+const WIDTH = 24;
+const WIDE = 60;
+const IMAGES_RUN = 5;
+const folder = tempFolder();
+const file = join(folder, 'weights.safetensors');
+const layout = ['0', '1', '2'].flatMap((i) => [
+  { name: `${i}.up`, shape: [WIDE, WIDTH] },
+  { name: `${i}.down`, shape: [WIDTH, WIDE] },
+  { name: `${i}.bias`, shape: [WIDTH] },
+]);
+writeSynthetic(file, layout, { seed: 3 });
+
+function stagesOf(path: string): readonly Stage[] {
+  const checkpoint = Checkpoint.open(path);
+  const weight = (name: string): TensorRange => checkpoint.tensor(name, layout.find((one) => one.name === name)?.shape ?? []);
+  const hidden = { name: 'hidden', value: (g: Graph): Value => g.input('hidden', [IMAGES, 1, WIDTH]) };
+  const whole: Stage = { id: 'whole', takes: [hidden], build: (g, take) => ({ state: { hidden: g.gelu(take('hidden')) } }) };
+  const blocks = ['0', '1', '2'].map((i): Stage => ({
+    id: `block ${i}`,
+    takes: [hidden],
+    parts: WIDE,
+    build: (g, take) => {
+      const wide = g.gelu(g.spread(take('hidden'), weight(`${i}.up`)));
+      return { state: { hidden: g.residual(take('hidden'), g.collect(wide, weight(`${i}.down`), weight(`${i}.bias`))) } };
+    },
+  }));
+  const last: Stage = { id: 'last', takes: [hidden], build: (g, take) => ({ emit: { result: g.gelu(take('hidden')) } }) };
+  return [whole, ...blocks, last];
+}
+
+function planFor(stages: readonly Stage[], shares: number, changes: Partial<NetworkPlan> = {}): NetworkPlan {
+  const costs = stageCosts(stages, { fusedAttention: true, weightsAs: 'fed' });
+  const request = {
+    network: 'test',
+    costs,
+    images: IMAGES_RUN,
+    budget: 2 ** 30,
+    baseline: 0,
+    wholeBatch: false,
+    lanes: 1,
+    feeds: true,
+  };
+  const plan = { ...planNetwork(request), ...changes };
+  if (shares === 1) return plan;
+  const share = stageCosts(stages, { fusedAttention: true, weightsAs: 'fed', share: { index: 0, of: shares } });
+  return { ...plan, shares, groups: inShares(request, { shares, imagesPerRun: plan.imagesPerRun, costs: share }) };
+}
+
+function runOf(plan: NetworkPlan, stages: readonly Stage[], changes: Partial<NetworkRun> = {}): { run: NetworkRun; rows: Map<number, number[]>; groups: string[] } {
+  const random = mulberry32(9);
+  const data = Float32Array.from({ length: IMAGES_RUN * WIDTH }, () => 2 * random() - 1);
+  const [rows, groups, trace]: [Map<number, number[]>, string[], Trace] = [new Map(), [], new Trace()];
+  const run: NetworkRun = {
+    stages,
+    plan,
+    session: { device: 'cpu', threads: 2 },
+    load: ({ first, count }) => ({
+      hidden: { data: data.slice(first * WIDTH, (first + count) * WIDTH), dims: [count, 1, WIDTH] },
+    }),
+    sink: (_name, { data: values }, { first }) => void rows.set(first, [...(values as Float32Array)]),
+    onGroup: (_group, stage) => void groups.push(stage),
+    signal: new AbortController().signal,
+    reader: new Reader(trace),
+    trace,
+    ...changes,
+  };
+  return { run, rows, groups };
+} // prettier-ignore
+
+async function resultOf(plan: NetworkPlan): Promise<number[]> {
+  const { run, rows } = runOf(plan, stagesOf(file));
+  await runNetwork(run);
+  await run.reader.close();
+  return [...rows].sort(([a], [b]) => a - b).flatMap(([, values]) => values);
+}
+
+describe('stages in shares', () => {
+  test('give together what they give as wholes, in one run or in several', async () => {
+    const stages = stagesOf(file);
+    const wanted = await resultOf(planFor(stages, 1, { weightsAs: 'mapped' }));
+    expect(wanted).toHaveLength(IMAGES_RUN * WIDTH);
+    for (const [shares, imagesPerRun] of [[1, 5], [1, 2], [2, 5], [3, 2], [5, 1]] as const) {
+      const got = await resultOf(planFor(stages, shares, { imagesPerRun, weightsAs: 'fed' }));
+      const off = Math.max(...got.map((value, i) => Math.abs(value - (wanted[i] ?? Number.NaN))));
+      expect(off, `${shares} shares, ${imagesPerRun} images a run`).toBeLessThan(1e-5);
+    }
+  }); // prettier-ignore
+
+  test('stop between stages when the job is cancelled', async () => {
+    const cancelled = new AbortController();
+    const stages = stagesOf(file);
+    const { run, groups } = runOf(planFor(stages, 2), stages, { signal: cancelled.signal });
+    const onGroup: NetworkRun['onGroup'] = (group, stage) => {
+      run.onGroup(group, stage);
+      cancelled.abort();
+    };
+    expect((await rejectionOf(runNetwork({ ...run, onGroup }))).code).toBe('CANCELLED');
+    expect(groups).toEqual(['whole']);
+  });
+
+  test('pass on what the sink throws', async () => {
+    const stages = stagesOf(file);
+    const sink = (): never => {
+      throw new RangeError('full');
+    };
+    await expect(runNetwork(runOf(planFor(stages, 2), stages, { sink }).run)).rejects.toThrow('full');
+  });
+
+  test.each([
+    ['in shares', 2],
+    ['as wholes', 1],
+  ])('a file that became shorter is named, with the stage, %s', async (_how, shares) => {
+    const cut = join(folder, `cut-${shares}.safetensors`);
+    writeSynthetic(cut, layout, { seed: 3 });
+    const stages = stagesOf(cut);
+    const plan = planFor(stages, shares);
+    const { offset, length } = Checkpoint.open(cut).tensor('1.down', [WIDTH, WIDE]);
+    truncateSync(cut, offset + length / 2);
+    const error = await rejectionOf(runNetwork(runOf({ ...plan, weightsAs: 'fed' }, stages).run));
+    expect(error).toMatchObject({ code: 'FILE_UNREADABLE', fields: { file: cut } });
+    expect(error.message).toContain('was longer when the job began');
+    if (shares > 1) expect(error.fields['stage']).toBe('block 1');
+  });
+});
