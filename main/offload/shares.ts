@@ -1,6 +1,6 @@
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph } from '../onnx/graph.ts';
-import type { GraphWeight } from '../onnx/node-graph.ts';
+import type { GraphWeight } from '../onnx/built-graph.ts';
 import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
 import type { LaneResult, LaneTask } from './lane-thread.ts';
 import { LANE_SCRIPT } from './lanes.ts';

@@ -1,6 +1,6 @@
 import type { TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph } from '../onnx/graph.ts';
-import type { GraphWeight } from '../onnx/node-graph.ts';
+import type { GraphWeight } from '../onnx/built-graph.ts';
 import type { NetworkPlan } from './planner.ts';
 import type { Reader } from './reader.ts';
 import { feedsFrom, layOut, roomFor, viewsOf, type BufferLayout } from './weight-buffer.ts';

@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import { placeOf } from '../onnx/external-data.ts';
-import type { GraphWeight } from '../onnx/node-graph.ts';
+import type { GraphWeight } from '../onnx/built-graph.ts';
 import { ELEMENT, type ElementType } from '../onnx/proto.ts';
 
 /** Weights that are fed to a graph: where each lies in one buffer, and the reads that bring it there. */

@@ -1,5 +1,6 @@
 import type { ByteRange, Dtype, TensorRange } from '../contract/tensor.ts';
 import { expectDims, scale, valuesPerImage, bytesOf, type Dim, type Value } from './dims.ts';
+import { outputAt, type BuiltGraph, type WeightsAs } from './built-graph.ts';
 import { castsFirst, liveBytes, sumBytes, type GraphCost } from './cost.ts';
 import { commonFolder, externalTensor, placeOf } from './external-data.ts';
 import {
@@ -25,28 +26,6 @@ export const STORED: Readonly<Record<Dtype, ElementType>> = {
   F8_E4M3: ELEMENT.FLOAT8E4M3FN,
 };
 
-/** A weight of a finished graph. */
-export interface GraphWeight {
-  readonly range: ByteRange;
-  /** The graph's input that takes its bytes, and their type; absent where the runtime finds them in the file itself. */
-  readonly input?: { readonly name: string; readonly type: ElementType };
-}
-
-/** A finished graph: the model's bytes, and the folder that its weights' paths are relative to. */
-export interface BuiltGraph {
-  /** Says nothing of the weights where they are inputs: graphs made alike are then the same bytes. */
-  readonly model: Uint8Array;
-  readonly weightsFolder: string | undefined;
-  /** In the order of their making; no two are the same bytes. */
-  readonly weights: readonly GraphWeight[];
-  /** What the caller calls the results, in the model's order. */
-  readonly outputs: readonly string[];
-  /** Nodes between f16 and f32: for a device that has no f16, the CPU runs them. */
-  readonly halfCasts: readonly string[];
-  /** Whether the runtime lays weights out anew for its own products, which some need to be fast. */
-  readonly packs: boolean;
-}
-
 interface Weight {
   readonly range: ByteRange;
   readonly input?: Value;
@@ -57,13 +36,6 @@ interface Weight {
   scaled?: Value;
 }
 
-/**
- * How a graph comes by its weights. 'mapped': they are external data, a file, an offset and a length within the
- * downloaded checkpoint itself, that the runtime maps into memory. 'fed': they are inputs, bytes that whoever runs it has
- * read from there; one session then serves all graphs of its kind.
- */
-export type WeightsAs = 'mapped' | 'fed';
-
 /** How bytes of a stored type are handed over: the runtime's own bf16, f16 and f8 can't be. (It has no BitCast to f8 yet.) */
 const FED_AS = {
   F32: ELEMENT.FLOAT,
@@ -71,9 +43,6 @@ const FED_AS = {
   BF16: ELEMENT.UINT16,
   F8_E4M3: ELEMENT.UINT8,
 } as const satisfies Record<Dtype, ElementType>;
-
-/** What the model calls its results: the caller's names would make graphs of one kind differ. */
-export const outputAt = (at: number): string => `output_${at}`;
 
 /**
  * Nodes, weights, inputs and outputs of a graph, and what a run of it costs. A graph is a few kilobytes: of its weights it

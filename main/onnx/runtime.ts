@@ -4,7 +4,7 @@ import { DEVICES, type Device } from '../contract/devices.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph, GraphOptions } from './graph.ts';
-import { outputAt } from './node-graph.ts';
+import { outputAt } from './built-graph.ts';
 
 /** The only door to onnxruntime-node. */
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ByteRange } from '../../main/contract/tensor.ts';
 import { feedsFrom, layOut, readInto, roomFor, viewsOf } from '../../main/offload/weight-buffer.ts';
-import type { GraphWeight } from '../../main/onnx/node-graph.ts';
+import type { GraphWeight } from '../../main/onnx/built-graph.ts';
 import { ELEMENT } from '../../main/onnx/proto.ts';
 import { thrownBy } from './errors.ts';
 import { tempFolder } from './temp.ts';
