@@ -9,7 +9,7 @@ export interface Machine {
   readonly diskBytesPerSecond: number;
   /** f32 matrix products on all cores, with rows enough to keep them busy. */
   readonly flopsPerSecond: number;
-  /** Weight bytes cast to f32 by one core. */
+  /** Weight bytes that one core reads from memory and casts to f32. */
   readonly castBytesPerSecond: number;
   /** Products of bytes, see onnx/eight-bit.ts, and bytes that are laid out for them. */
   readonly byteFlopsPerSecond: number;
@@ -25,6 +25,9 @@ export interface DeviceSpeed {
   /** Weights cross the bus as they lie in the file; else the CPU casts them, and twice the bytes cross. */
   readonly castsThere: boolean;
 }
+
+/** Of that speed, where weights are mapped: each page of them is fetched on the way. */
+const MAPPED_SHARE = 0.55;
 
 /** Fewer rows than this leave the cores waiting for memory: the weights' own reading counts, not the products. */
 const BUSY_ROWS = 64;
@@ -70,7 +73,8 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
   const setUp = machine.stageSeconds * members.length;
   const { device, cores } = machine;
   const bytes = weightBytesOf(members);
-  const cast = bytes.cast / machine.castBytesPerSecond;
+  const castRate = machine.castBytesPerSecond * (plan.weightsAs === 'mapped' ? MAPPED_SHARE : 1) * plan.shares;
+  const cast = bytes.cast / castRate;
   if (device) {
     const crossing = group.weightBytes * (device.castsThere ? 1 : 2);
     const there = crossing / device.busBytesPerSecond + flops / device.flopsPerSecond;
