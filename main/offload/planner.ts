@@ -66,6 +66,8 @@ export interface NetworkPlan {
 const JOINED_BYTES = 64 << 20;
 /** More images a run stop paying once the products are large. */
 const MOST_IMAGES_PER_RUN = 8;
+/** The same where threads share stages: with more, activations no longer stay in the processor's cache. */
+const MOST_IMAGES_PER_SHARED_RUN = 2;
 /** The same for groups that run side by side, which take memory together. */
 const JOINED_LANE_BYTES = 12 << 20;
 /** To start a thread takes as long as the work on so many bytes of weights. */
@@ -76,11 +78,11 @@ const LEAST_SHARED_BYTES = 512 << 20;
 /** @throws I2lError MEMORY_BUDGET, with the smallest budgets that work */
 export function planNetwork(request: PlanRequest): NetworkPlan {
   const { network, costs, images } = request;
-  const imagesPerRun = chooseImagesPerRun(request);
+  const most = chooseImagesPerRun(request);
   const independent = request.wholeBatch ? independentRows(costs) : 1;
-  const lanes = chooseLanes(request, imagesPerRun, independent);
-  const shared = lanes === 1 && canFeed(request) ? chooseShares(request, imagesPerRun) : undefined;
-  const { groups, weightsAs, shares } = shared ?? supplied(request, joinGroups(request, { imagesPerRun, lanes }), lanes);
+  const lanes = chooseLanes(request, most, independent);
+  const shared = lanes === 1 && canFeed(request) ? chooseShares(request, most) : undefined;
+  const { groups, weightsAs, shares, imagesPerRun } = shared ?? supplied(request, { imagesPerRun: most, lanes });
   const flops = costs.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * images, 0);
   return {
     network,
@@ -98,28 +100,31 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
 }
 
 /** How groups come by their weights, and are computed. */
-type Supplied = Pick<NetworkPlan, 'groups' | 'weightsAs' | 'shares'>;
+type Supplied = Pick<NetworkPlan, 'groups' | 'weightsAs' | 'shares' | 'imagesPerRun'>;
 
 /** Feeds the groups' weights where there is room for them and the next group's. */
-function supplied(request: PlanRequest, groups: readonly StageGroup[], lanes: number): Supplied {
-  if (lanes > 1) return { groups, weightsAs: 'fed', shares: 1 };
-  const mapped = { groups, weightsAs: 'mapped', shares: 1 } as const;
+function supplied(request: PlanRequest, manner: Manner): Supplied {
+  const { imagesPerRun, lanes } = manner;
+  const groups = joinGroups(request, manner);
+  if (lanes > 1) return { groups, weightsAs: 'fed', shares: 1, imagesPerRun };
+  const mapped = { groups, weightsAs: 'mapped', shares: 1, imagesPerRun } as const;
   if (!canFeed(request)) return mapped;
   const buffers = 2 * roomFor(Math.max(...groups.map(({ weightBytes }) => weightBytes)));
   const fed = groups.map((group) => ({ ...group, peakBytes: group.peakBytes - group.weightBytes + buffers }));
   const fits = fed.every(({ peakBytes }) => peakBytes <= request.budget);
-  return fits ? { groups: fed, weightsAs: 'fed', shares: 1 } : mapped;
+  return fits ? { ...mapped, groups: fed, weightsAs: 'fed' } : mapped;
 }
 
 /** As many shares as there are threads, as stages have parts, and as the memory allows; undefined for none. */
-function chooseShares(request: PlanRequest, imagesPerRun: number): Supplied | undefined {
-  const { costs, budget, shareCosts } = request;
+function chooseShares(request: PlanRequest, most: number): Supplied | undefined {
+  const { costs, budget, shareCosts, wholeBatch } = request;
+  const imagesPerRun = wholeBatch ? most : Math.min(most, MOST_IMAGES_PER_SHARED_RUN);
   const parts = costs.flatMap((cost) => cost.parts ?? []);
   if (!shareCosts || parts.length === 0 || sumWeights(costs) < LEAST_SHARED_BYTES) return undefined;
   for (let shares = request.lanes; shares > 1; shares--) {
     if (parts.some((count) => count % shares !== 0)) continue;
     const groups = inShares(request, { shares, imagesPerRun, costs: shareCosts(shares) });
-    if (groups.every(({ peakBytes }) => peakBytes <= budget)) return { groups, weightsAs: 'fed', shares };
+    if (groups.every(({ peakBytes }) => peakBytes <= budget)) return { groups, weightsAs: 'fed', shares, imagesPerRun };
   }
   return undefined;
 }

@@ -150,6 +150,7 @@ describe('any plan', () => {
       const most = given.wholeBatch ? given.images : Math.min(8, given.images);
       expect(plan.imagesPerRun).toBeGreaterThanOrEqual(given.wholeBatch ? given.images : 1);
       expect(plan.imagesPerRun).toBeLessThanOrEqual(most);
+      if (plan.shares > 1 && !given.wholeBatch) return expect(plan.imagesPerRun).toBeLessThanOrEqual(2);
       if (plan.imagesPerRun < most) {
         const more = Math.max(...given.costs.map((cost) => alone(given, cost, plan.imagesPerRun + 1)));
         expect(more).toBeGreaterThan(given.budget);
