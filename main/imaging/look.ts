@@ -60,9 +60,10 @@ interface Small {
   readonly raw: { readonly width: number; readonly height: number; readonly channels: 1 | 2 | 3 | 4 };
 }
 
-async function shrink(file: string, { image }: OpenImage): Promise<Small> {
+async function shrink(file: string, { decode }: OpenImage): Promise<Small> {
   try {
-    const { data, info } = await image
+    const { data, info } = await decode()
+      .autoOrient()
       .resize(THUMBNAIL_SIDE, THUMBNAIL_SIDE, { fit: 'inside', withoutEnlargement: true })
       .flatten({ background: '#ffffff' })
       .raw({ depth: 'uchar' })

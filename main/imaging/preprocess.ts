@@ -1,5 +1,5 @@
 import type { HostTensor } from '../contract/tensor.ts';
-import { resampleBytes, resampleFloats, type Pixels } from './resample.ts';
+import { bytesByRow, resampleBytes, resampleFloats, type Pixels, type RowResampler, type RowSource } from './resample.ts';
 
 /**
  * From an upright RGB image to what the encoders read, step by step as DiffSynth-Studio's
@@ -12,13 +12,13 @@ export const CROP_SIDE = 1024;
 /** Of the small picture that the Coarse expert's residual is made of. */
 export const LOW_CROP_SIDE = 224;
 
-/** The square that the encoders see. @returns side x side pixels */
-export function coverCrop(image: Pixels<Uint8Array>, side = CROP_SIDE): Pixels<Uint8Array> {
-  const scale = Math.max(side / image.width, side / image.height);
-  const to = { width: roundHalfEven(image.width * scale), height: roundHalfEven(image.height * scale) };
+/** Cuts the square that the encoders see out of an image whose rows come one by one. @returns side x side pixels */
+export function cropByRow(source: RowSource, side = CROP_SIDE): RowResampler<Uint8Array> {
+  const scale = Math.max(side / source.width, side / source.height);
+  const to = { width: roundHalfEven(source.width * scale), height: roundHalfEven(source.height * scale) };
   const left = roundHalfEven((to.width - side) / 2);
   const top = roundHalfEven((to.height - side) / 2);
-  return resampleBytes(image, to, { rounding: 'pillow', window: { left, top, width: side, height: side } });
+  return bytesByRow(source, to, { rounding: 'pillow', window: { left, top, width: side, height: side } });
 }
 
 /** 1 / 255 as the processors hold it. */

@@ -35,9 +35,10 @@ const CROP_SIDE = 512;
  * @throws I2lError IMAGE_INVALID, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, FILE_NOT_FOUND, FILE_UNREADABLE
  */
 export async function cropPreview(file: string): Promise<Uint8Array<ArrayBuffer>> {
-  const { image } = await openImage(file, readImageBytes(file));
+  const { decode } = await openImage(file, readImageBytes(file));
   try {
-    const square = image.resize(CROP_SIDE, CROP_SIDE, { fit: 'cover', position: 'centre' }).flatten({ background: '#ffffff' });
+    const upright = decode().autoOrient();
+    const square = upright.resize(CROP_SIDE, CROP_SIDE, { fit: 'cover', position: 'centre' }).flatten({ background: '#ffffff' });
     return new Uint8Array(await square.webp({ quality: 85 }).toBuffer());
   } catch (error) {
     throw damagedImage(file, error);

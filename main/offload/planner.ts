@@ -1,5 +1,5 @@
-import { I2lError } from '../contract/errors.ts';
 import type { WeightsAs } from '../onnx/graph.ts';
+import { memoryRefusal, type ImageOf, type Shortfall } from './shortfall.ts';
 import type { StageCost } from './stage.ts';
 import { inShares } from './plan-shares.ts';
 import { deviceBytes, peakOf, sumWeights, type Manner } from './plan-memory.ts';
@@ -17,6 +17,8 @@ export interface PlanRequest {
   readonly budget: number;
   /** Bytes that it takes before any stage. */
   readonly baseline: number;
+  /** The image that takes most while it is decoded, which is done before the first stage. */
+  readonly decoding?: Decoding | undefined;
   /** Bytes that a group may take of another device's own memory; absent on the CPU, and where nobody set a limit. */
   readonly deviceBudget?: number | undefined;
   /** The stages' results hold all images at once (a LoRA's ranks lie side by side), so all go in one run. */
@@ -27,6 +29,11 @@ export interface PlanRequest {
   readonly feeds: boolean;
   /** What stages cost in so many shares; absent: they are computed as wholes. */
   readonly shareCosts?: ((shares: number) => readonly StageCost[]) | undefined;
+}
+
+/** An image, and the least bytes that decoding it takes beside the baseline. */
+export interface Decoding extends ImageOf {
+  readonly bytes: number;
 }
 
 /** Consecutive stages that run as one graph. */
@@ -58,7 +65,7 @@ export interface NetworkPlan {
   readonly images: number;
   readonly weightBytes: number;
   readonly flops: number;
-  /** The most that any group takes. */
+  /** The most that any group takes, or the decoding before them. */
   readonly peakBytes: number;
 }
 
@@ -95,7 +102,7 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
     images,
     weightBytes: groups.reduce((sum, group) => sum + group.weightBytes, 0),
     flops,
-    peakBytes: Math.max(...groups.map((group) => group.peakBytes)),
+    peakBytes: Math.max(decodingPeak(request), ...groups.map((group) => group.peakBytes)),
   };
 }
 
@@ -164,49 +171,31 @@ function leastImagesPerRun({ images, wholeBatch }: PlanRequest): number {
   return wholeBatch ? images : 1;
 }
 
-/** A budget that a stage doesn't fit into. */
-export interface Shortfall {
-  readonly network: string;
-  readonly stage: string;
-  /** Bytes that would do. */
-  readonly smallest: number;
-  readonly budget: number;
-  readonly option: '--memory' | '--vram';
-}
-
 /** What keeps a network from running at all: of each budget that is too small, the stage that needs most. */
 export function shortfalls(request: PlanRequest): Shortfall[] {
   return shortfallsAt(request, leastImagesPerRun(request));
 }
 
 function shortfallsAt(request: PlanRequest, imagesPerRun: number): Shortfall[] {
-  const { network, budget, deviceBudget = Infinity } = request;
+  const { network, budget, deviceBudget = Infinity, decoding } = request;
   const inMemory = largestBy(request, (cost) => peakOf(request, [cost], { imagesPerRun, lanes: 1 }));
   const onDevice = largestBy(request, (cost) => deviceBytes([cost], imagesPerRun));
-  const needs = [
-    { network, ...inMemory, budget, option: '--memory' },
-    { network, ...onDevice, budget: deviceBudget, option: '--vram' },
-  ] as const;
+  const needs: Shortfall[] = [
+    { of: { network, stage: inMemory.stage }, smallest: inMemory.smallest, budget, option: '--memory' },
+    { of: { network, stage: onDevice.stage }, smallest: onDevice.smallest, budget: deviceBudget, option: '--vram' },
+  ];
+  if (decoding) {
+    const { file, width, height } = decoding;
+    needs.push({ of: { file, width, height }, smallest: decodingPeak(request), budget, option: '--memory' });
+  }
   return needs.filter((need) => need.smallest > need.budget);
 }
 
-/** @param short at least one; of those of one option, the one that needs most is named */
-export function memoryRefusal(short: readonly Shortfall[]): I2lError {
-  const worst = [...short].sort((a, b) => b.smallest - a.smallest);
-  const named = (['--memory', '--vram'] as const).flatMap((option) => worst.find((each) => each.option === option) ?? []);
-  const why = named.map(
-    ({ network, stage, smallest, budget, option }) =>
-      `${network} needs ${megabytes(smallest)} for ${stage}${option === '--vram' ? ' on the device' : ''} and may take ${megabytes(budget)}`,
-  );
-  const enough = named.map(({ option, smallest }) => `${option} ${megabytes(smallest)}`);
-  const [first, second] = named;
-  return new I2lError('MEMORY_BUDGET', `${why.join('; ')}; allow at least ${enough.join(' and ')}.`, {
-    ...first,
-    ...(second ? { smallestVram: second.smallest } : {}),
-  });
+function decodingPeak({ baseline, decoding }: PlanRequest): number {
+  return decoding ? baseline + decoding.bytes : 0;
 }
 
-function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number): Pick<Shortfall, 'smallest' | 'stage'> {
+function largestBy({ costs }: PlanRequest, bytesOf: (cost: StageCost) => number): { smallest: number; stage: string } {
   let largest = { smallest: 0, stage: '' };
   for (const cost of costs) {
     const bytes = bytesOf(cost);
@@ -242,9 +231,4 @@ function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {
     const bytes = deviceBytes(members, manner.imagesPerRun);
     return bytes <= Math.min(limit, deviceBudget) && peakOf(request, members, manner) <= budget;
   }
-}
-
-/** Rounded up, so that a budget named in an error works when it is given. */
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 2 ** 20)}MiB`;
 }

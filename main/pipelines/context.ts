@@ -7,10 +7,11 @@ import type { SessionOptions } from '../onnx/runtime.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
-import { memoryRefusal, planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../offload/planner.ts';
+import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest } from '../offload/planner.ts';
 import { ProgressMeter, type Progress } from '../offload/progress.ts';
 import { groupSeconds } from '../offload/simulate.ts';
 import { Reader } from '../offload/reader.ts';
+import { memoryRefusal } from '../offload/shortfall.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
 import { guessedMachine } from './machines.ts';
@@ -38,16 +39,20 @@ export interface PreparedNetwork {
   readonly wholeBatch: boolean;
   /** Bytes that the job has in memory beside it: embeddings, images. */
   readonly held: Amount;
+  /** Of the images that are decoded before it runs, with what is held already, the one that takes most. */
+  readonly decoding?: Decoding | undefined;
   /** Copies of weights that its products take. */
   readonly eightBit?: EightBitWeights | undefined;
 }
+
+type PrepareOptions = Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held' | 'decoding' | 'eightBit'>>;
 
 const NOTHING: Amount = { fixed: 0, perImage: 0 };
 
 export function prepare(
   name: string,
   stages: readonly Stage[],
-  { wholeBatch = false, held = NOTHING, eightBit }: Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held' | 'eightBit'>> = {},
+  { wholeBatch = false, held = NOTHING, decoding, eightBit }: PrepareOptions = {},
 ): PreparedNetwork {
   const options = { fusedAttention: true, eightBit, weightsAs: eightBit ? 'mapped' : 'fed' } as const;
   const inShares = new Map<number, readonly StageCost[]>();
@@ -56,7 +61,7 @@ export function prepare(
     inShares.set(of, known);
     return known;
   };
-  return { name, stages, costs: stageCosts(stages, options), shareCosts, wholeBatch, held, eightBit };
+  return { name, stages, costs: stageCosts(stages, options), shareCosts, wholeBatch, held, decoding, eightBit };
 }
 
 /** A network and the images that it will run over, at most. Several passes are several of its copies. */
@@ -91,13 +96,17 @@ export function allowance(budgets: Budgets, { device, threads }: SessionOptions)
 }
 
 function requestOf({ network, images }: Work, { memory, vram, lanes, feeds }: Allowance): PlanRequest {
-  const { name, costs, wholeBatch, held, eightBit } = network;
-  const baseline = ENGINE_BASELINE_BYTES + held.fixed + held.perImage * images;
+  const { name, costs, shareCosts, wholeBatch, held, decoding, eightBit } = network;
   return {
-    ...{ network: name, costs, images, baseline, wholeBatch, lanes, shareCosts: network.shareCosts },
+    ...{ network: name, costs, shareCosts, images, baseline: baselineOf(held, images), decoding, wholeBatch, lanes },
     ...{ budget: memory, deviceBudget: vram },
     feeds: feeds && !eightBit,
   };
+}
+
+/** Bytes that are taken before any stage. */
+export function baselineOf({ fixed, perImage }: Amount, images: number): number {
+  return ENGINE_BASELINE_BYTES + fixed + perImage * images;
 }
 
 /**
@@ -111,24 +120,22 @@ export function planAll(works: readonly Work[], allowed: Allowance): ReadonlyMap
   return new Map(requests.map(([network, request]) => [network, planNetwork(request)]));
 }
 
-/** The most images, up to `most`, that each of these networks can run over at once within the budget; at least 1. */
-export function imagesThatFit(networks: readonly PreparedNetwork[], most: number, budgets: Budgets): number {
-  if (canPlan(networks, most, budgets)) return most;
+/** The most images, up to `most`, whose work can be planned within the budget; at least 1. */
+export function imagesThatFit(worksOf: (images: number) => readonly Work[], most: number, budgets: Budgets): number {
+  const fit = (images: number): boolean => canPlan(worksOf(images), budgets);
+  if (fit(most)) return most;
   let [fits, tooMany] = [1, most];
   while (tooMany - fits > 1) {
     const images = Math.floor((fits + tooMany) / 2);
-    if (canPlan(networks, images, budgets)) fits = images;
+    if (fit(images)) fits = images;
     else tooMany = images;
   }
   return fits;
 }
 
-function canPlan(networks: readonly PreparedNetwork[], images: number, budgets: Budgets): boolean {
+function canPlan(works: readonly Work[], budgets: Budgets): boolean {
   try {
-    planAll(
-      networks.map((network) => ({ network, images })),
-      { ...budgets, lanes: 1, feeds: false },
-    );
+    planAll(works, { ...budgets, lanes: 1, feeds: false });
     return true;
   } catch (error) {
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;

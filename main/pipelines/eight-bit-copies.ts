@@ -3,7 +3,6 @@ import type { CreateJob } from '../contract/job.ts';
 import type { NetworkRunner, PipelineContext, PreparedNetwork, Work } from './context.ts';
 import { gigabytes } from '../weights/hub/free-space.ts';
 import { EightBitCopy } from './eight-bit-copy.ts';
-import type { EncodePass } from './encode-images.ts';
 import type { OpenEncoder } from './open-encoders.ts';
 
 /** The copies that a job's encoders use; none where it wants none. */
@@ -30,12 +29,12 @@ export interface CopyToMake {
   readonly network: PreparedNetwork;
 }
 
-/** Those that are missing, of encoders that have images to see. */
-export function copiesToMake(copies: EightBitCopies, passes: readonly EncodePass[]): CopyToMake[] {
-  const used = new Set(passes.flatMap(({ works }) => works.map(({ encoder }) => encoder)));
-  return [...copies]
-    .filter(([encoder, copy]) => used.has(encoder) && !copy.isMade)
-    .map(([, copy]) => ({ copy, network: copy.prepare() }));
+/** Those that are missing. @param encoders that have images to see */
+export function copiesToMake(copies: EightBitCopies, encoders: readonly OpenEncoder[]): CopyToMake[] {
+  return encoders.flatMap((encoder) => {
+    const copy = copies.get(encoder);
+    return copy && !copy.isMade ? [{ copy, network: copy.prepare() }] : [];
+  });
 }
 
 export function workOfCopy({ network }: CopyToMake): Work {

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import type { CreateJob, SetJob } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
-import { decodeImage, hashImage } from '../imaging/decode.ts';
+import { hashImage } from '../imaging/decode.ts';
+import { readCrops } from '../imaging/read-crops.ts';
 import { isOfForm, openLora } from '../lora/read-lora.ts';
 import { STORED_DTYPE } from '../lora/write-lora.ts';
 import { openModels } from './open-models.ts';
@@ -80,11 +81,14 @@ function hashed({ images }: SetJob, skipBad: boolean): HashedImage[] | undefined
   return read;
 }
 
+/** What decoding an image may take here. */
+const CHECK_BYTES = 256 << 20;
+
 async function usableOf(images: readonly HashedImage[]): Promise<HashedImage[]> {
   const usable: HashedImage[] = [];
   for (const image of images) {
     try {
-      await decodeImage(image.file);
+      await readCrops(image.file, [], CHECK_BYTES);
       usable.push(image);
     } catch (error) {
       if (!(error instanceof I2lError)) throw error;

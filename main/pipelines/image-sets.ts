@@ -78,8 +78,11 @@ export class ImageSets {
     return [...new Map(this.#drafts.flatMap(({ images }) => images.map((image) => [image.sha256, image] as const))).values()];
   }
 
-  /** An image that turned out to be of no use leaves every set. */
-  refuse({ sha256 }: SetImage, errorFor: (file: string) => I2lError): void {
+  /** An image that turned out to be of no use leaves every set: another file of the same content has the same fault. */
+  refuse({ file: named, sha256 }: SetImage, error: I2lError): void {
+    const { code, message, fields, cause } = error;
+    const errorFor = (file: string): I2lError =>
+      file === named ? error : new I2lError(code, message.replaceAll(named, file), { ...fields, file }, cause);
     for (const draft of this.#drafts) {
       for (const { file } of draft.images.filter((image) => image.sha256 === sha256)) this.#refused.set(file, errorFor(file));
       draft.images = draft.images.filter((image) => image.sha256 !== sha256);

@@ -15,15 +15,16 @@ import {
   type Work,
 } from './context.ts';
 import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, type DecodeSet } from './decode-lora.ts';
-import { copiesToMake, makeCopies, openCopies, workOfCopy, type EightBitCopies } from './eight-bit-copies.ts';
+import { openCopies, type EightBitCopies } from './eight-bit-copies.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
 import { readEmbeddings, writeEmbeddings, type EncoderIdentity } from './embeddings-file.ts';
-import { embeddingBytes, planPasses, runPass, worksOf } from './encode-images.ts';
+import { encodeImages } from './encode-images.ts';
 import { ImageSets, type ImageSet } from './image-sets.ts';
 import { openDecoder, type OpenDecoder } from './open-decoder.ts';
 import { openEncoders, type OpenEncoder } from './open-encoders.ts';
 import { openModels, type OpenModels } from './open-models.ts';
+import { planEncoding, worksOf } from './plan-encoding.ts';
 import { recipeId, sharesOf, type Recipe } from './recipe.ts';
 import type { LoraOutcome } from './stream-lora.ts';
 import { VERSION } from './version.ts';
@@ -45,18 +46,13 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   const store = new EmbeddingStore(arithmeticOf(device, copies), job.cache && new EmbeddingCache(job.cache), (error) =>
     context.emit({ type: 'note', message: `Embeddings are not kept: ${error.message}` }),
   );
-  const distinct = sets.distinctImages();
-  const held = embeddingBytes(encoders, distinct.length);
-  const passes = planPasses(store.load(encoders, distinct), { budgets: budgetsOf(job), held, copies });
-  const making = copiesToMake(copies, passes);
+  const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job) });
   // With images to read, all that are refused are told together, after that.
-  if (passes.length === 0) sets.settle();
-  const decodes = planDecodes(prepareDecoder(decoder, job.dtype, held), sets.sets, budgetsOf(job));
-  const runner = startRunner(context, job, device, [...making.map(workOfCopy), ...passes.flatMap(worksOf), ...decodes.map(workOf)]);
+  if (encoding.passes.length === 0) sets.settle();
+  const decodes = planDecodes(prepareDecoder(decoder, job.dtype, encoding.held), sets.sets, budgetsOf(job));
+  const runner = startRunner(context, job, device, [...worksOf(encoding), ...decodes.map(workOf)]);
   try {
-    await makeCopies(context, runner, making);
-    for (const pass of passes) await runPass(context, runner, pass, { sets, store });
-    store.trim();
+    await encodeImages(context, runner, encoding, { sets, store });
     const written: LoraOutcome[] = [];
     for (const decode of decodes)
       written.push(...(await runDecode(context, runner, decode, { job, encoders, makers, decoder, sets, store })));
@@ -81,7 +77,7 @@ const MOST_FILES = 128;
 
 function planDecodes(network: PreparedNetwork, sets: readonly ImageSet[], budgets: Budgets): DecodePass[] {
   const total = sets.reduce((sum, { images }) => sum + images.length, 0);
-  const fits = imagesThatFit([network], decodedRows(total), budgets);
+  const fits = imagesThatFit((images) => [{ network, images }], decodedRows(total), budgets);
   const passes: ImageSet[][] = [];
   let images = Infinity;
   for (const set of sets) {
@@ -138,15 +134,11 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   const device = deviceOf(job);
   const copies = openCopies(job, device, encoders, context);
   const store = new EmbeddingStore(arithmeticOf(device, copies), undefined);
-  const distinct = sets.distinctImages();
-  const held = embeddingBytes(encoders, distinct.length);
-  const passes = planPasses(store.load(encoders, distinct), { budgets: budgetsOf(job), held, copies });
-  const making = copiesToMake(copies, passes);
-  if (passes.length === 0) sets.settle();
-  const runner = startRunner(context, job, device, [...making.map(workOfCopy), ...passes.flatMap(worksOf)]);
+  const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job) });
+  if (encoding.passes.length === 0) sets.settle();
+  const runner = startRunner(context, job, device, worksOf(encoding));
   try {
-    await makeCopies(context, runner, making);
-    for (const pass of passes) await runPass(context, runner, pass, { sets, store });
+    await encodeImages(context, runner, encoding, { sets, store });
     const used = sets.sets[0]?.images ?? [];
     const hashes = used.map(({ sha256 }) => sha256);
     const bytes = writeEmbeddings(job.output, {

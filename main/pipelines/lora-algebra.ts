@@ -13,7 +13,7 @@ import {
   type Tasks,
 } from '../networks/lora-tasks.ts';
 import { kernelBytes, kernelKey, Kernels } from '../offload/kernels.ts';
-import { memoryRefusal } from '../offload/planner.ts';
+import { memoryRefusal } from '../offload/shortfall.ts';
 import { Threads } from '../offload/threads.ts';
 import { ENGINE_BASELINE_BYTES, threadsOf, type PipelineContext } from './context.ts';
 
@@ -57,7 +57,7 @@ export class LoraAlgebra {
     const smallest = BASELINE_BYTES + peak.bytes;
     if (smallest > job.memory) {
       const { step: network, module: stage } = peak;
-      throw memoryRefusal([{ network, stage, smallest, budget: job.memory, option: '--memory' }]);
+      throw memoryRefusal([{ of: { network, stage }, smallest, budget: job.memory, option: '--memory' }]);
     }
     this.#work = passes.map((pass) => ({ step: pass.kind, done: 0, total: bytesOf(pass) }));
     const bytes = this.#work.reduce((sum, { total }) => sum + total, 0);

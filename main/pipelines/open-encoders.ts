@@ -2,6 +2,7 @@ import type { EmbeddingName } from '../contract/experts.ts';
 import type { HostTensor } from '../contract/tensor.ts';
 import type { ModelsChoice } from '../contract/models.ts';
 import { CROP_SIDE, dinoPixels, LOW_CROP_SIDE, qwenPatches, qwenSide, siglipPixels } from '../imaging/preprocess.ts';
+import type { Crops } from '../imaging/read-crops.ts';
 import type { Pixels } from '../imaging/resample.ts';
 import { dinov3, dinov3Stages } from '../networks/dinov3.ts';
 import { recognise, type EncoderStages, type Network } from '../networks/network.ts';
@@ -23,9 +24,6 @@ export interface EncoderOutput {
   /** What the network's stages call it. */
   readonly emitted: string;
 }
-
-/** The squares of an image that encoders see, by their sides in pixels. */
-export type Crops = ReadonlyMap<number, Pixels<Uint8Array>>;
 
 export interface OpenEncoder extends ModelIdentity {
   readonly name: 'siglip2' | 'dinov3' | 'qwen2.5-vl';

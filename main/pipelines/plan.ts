@@ -6,7 +6,7 @@ import { allowance, planAll, threadsOf, type PreparedNetwork } from './context.t
 import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
 import { EightBitCopy } from './eight-bit-copy.ts';
 import { guessedMachine } from './machines.ts';
-import { embeddingBytes, prepareEncoder } from './encode-images.ts';
+import { embeddingBytes, prepareEncoder } from './plan-encoding.ts';
 import type { OpenEncoder } from './open-encoders.ts';
 import { openModels, type OpenModels } from './open-models.ts';
 
@@ -69,7 +69,10 @@ function planParts(
   const held = embeddingBytes(encoders, images);
   const decoding = prepareDecoder(decoder, dtype, held);
   const parts = [
-    ...encoders.map((encoder) => ({ id: encoder.id, prepared: prepareEncoder(encoder, held, copies.get(encoder)?.weights) })),
+    ...encoders.map((encoder) => ({
+      id: encoder.id,
+      prepared: prepareEncoder(encoder, held, { eightBit: copies.get(encoder)?.weights }),
+    })),
     { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
   const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));

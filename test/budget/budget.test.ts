@@ -7,6 +7,7 @@ import { writeEmbeddings } from '../../main/pipelines/embeddings-file.ts';
 import { photographs } from '../bench/photographs.ts';
 import { sparse } from '../models/sparse-models.ts';
 import { tempFolder } from '../unit/temp.ts';
+import { LARGE_IMAGES, largeImage } from './large-images.ts';
 import { measuredJob } from './measured-job.ts';
 import { makeWideModels } from './wide-models.ts';
 
@@ -53,7 +54,10 @@ async function encodeJob(
   options: Options,
   eightBit?: { readonly folder: string },
 ): Promise<Job> {
-  const files = await photographs(folder, images);
+  return encodeFiles(await photographs(folder, images), experts, options, eightBit);
+}
+
+function encodeFiles(files: string[], experts: ExpertName[], options: Options, eightBit?: { readonly folder: string }): Job {
   return { kind: 'encode', images: files, models, experts, output, skipBad: false, eightBit, ...options };
 }
 
@@ -80,6 +84,15 @@ const CASES: Readonly<Record<string, { readonly budgets: readonly number[]; read
   'SigLIP2 and DINOv3, 10 images': { budgets: BUDGETS.slice(0, 2), make: (options) => encodeJob(['style'], 10, options) },
   // The first makes the copies, the second finds them.
   'the same in 8 bits': { budgets: BUDGETS.slice(0, 2), make: (options) => encodeJob(['style'], 10, options, { folder: copies }) },
+  ...Object.fromEntries(
+    Object.keys(LARGE_IMAGES).map((kind) => [
+      `SigLIP2 and DINOv3, one ${kind} of 8000 x 8000 pixels`,
+      {
+        budgets: BUDGETS.slice(0, 1),
+        make: async (options: Options) => encodeFiles([await largeImage(folder, kind)], ['style'], options),
+      },
+    ]),
+  ),
   'Qwen2.5-VL, 1 image': { budgets: BUDGETS.slice(0, 1), make: (options) => encodeJob(['coarse', 'fine'], 1, options) },
   'Style, 1 image': { budgets: [128 * MIB, ...BUDGETS], make: (options) => decodeJob(['style'], 1, options) },
   'Style, 60 images': { budgets: [128 * MIB, ...BUDGETS], make: (options) => decodeJob(['style'], 60, options) },

@@ -2,8 +2,8 @@ import { readdirSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { HostTensor } from '../../main/contract/tensor.ts';
-import { decodeImage } from '../../main/imaging/decode.ts';
-import { coverCrop, dinoPixels, qwenPatches, qwenSide, siglipPixels } from '../../main/imaging/preprocess.ts';
+import { CROP_SIDE, dinoPixels, LOW_CROP_SIDE, qwenPatches, qwenSide, siglipPixels } from '../../main/imaging/preprocess.ts';
+import { readCrops } from '../../main/imaging/read-crops.ts';
 import type { Pixels } from '../../main/imaging/resample.ts';
 import { readSafetensors, readTensorBytes } from '../../main/weights/safetensors.ts';
 import { cosine, goldenFolder, readAll, relativeError } from './goldens.ts';
@@ -29,7 +29,10 @@ const PROCESSORS = {
 
 /** Of Qwen2.5-VL's two pictures; its 8-bit values are exact, too. */
 const qwenExpected = readAll(join(folder, 'qwen.safetensors'));
-const QWEN_CROPS = [['low', 224], ['high', 1024]] as const; // prettier-ignore
+const QWEN_CROPS = [['low', LOW_CROP_SIDE], ['high', CROP_SIDE]] as const; // prettier-ignore
+
+/** Decoded in pieces, as within a small budget. */
+const STRIP_BYTES = 1 << 18;
 
 function golden(name: string): { shape: readonly number[]; values: Float32Array } {
   return expected.get(name) ?? expect.unreachable(`${name} is not in the goldens`);
@@ -75,9 +78,12 @@ test('every photograph has its goldens', () => {
 
 describe.each(photographs)('%s', (name, path) => {
   let crop: Pixels<Uint8Array>;
+  let lowCrop: Pixels<Uint8Array>;
   const pixels = {} as Record<(typeof ENCODERS)[number], HostTensor>;
   beforeAll(async () => {
-    crop = coverCrop((await decodeImage(path)).pixels);
+    const { crops } = await readCrops(path, [CROP_SIDE, LOW_CROP_SIDE], STRIP_BYTES);
+    crop = crops.get(CROP_SIDE) ?? expect.unreachable();
+    lowCrop = crops.get(LOW_CROP_SIDE) ?? expect.unreachable();
     for (const network of ENCODERS) pixels[network] = PROCESSORS[network].pixelsOf(crop, PROCESSORS[network].side);
   });
 
@@ -98,9 +104,8 @@ describe.each(photographs)('%s', (name, path) => {
     expect(largestDifference(pooled(values, side, block), golden(`${name}.${network}.pooled`).values)).toBeLessThanOrEqual(mean);
   });
 
-  test.each(QWEN_CROPS)('patches of qwen2.5-vl, %s', async (resolution, cropSide) => {
-    const square = cropSide === crop.width ? crop : coverCrop((await decodeImage(path)).pixels, cropSide);
-    const { data, dims } = qwenPatches(square, qwenSide(cropSide, 14), 14);
+  test.each(QWEN_CROPS)('patches of qwen2.5-vl, %s', (resolution, cropSide) => {
+    const { data, dims } = qwenPatches(cropSide === CROP_SIDE ? crop : lowCrop, qwenSide(cropSide, 14), 14);
     const [, count = 0, values = 0] = dims;
     const of = (at: number): Float32Array => (data as Float32Array).subarray(at * values, (at + 1) * values);
     const wanted = (what: string): Float32Array =>

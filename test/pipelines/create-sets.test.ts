@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -9,7 +9,8 @@ import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { readSafetensors } from '../../main/weights/safetensors.ts';
 import { readValues } from '../../main/weights/values.ts';
 import { makeTinyModels, styleTiny } from '../cli/tiny-models.ts';
-import { thrownBy } from '../unit/errors.ts';
+import { rejectionOf, thrownBy } from '../unit/errors.ts';
+import { claimingPng } from '../unit/png-chunks.ts';
 import { tempFolder } from '../unit/temp.ts';
 
 /** Many sets in one job: one pass over the weights, and each LoRA as if it had been made alone. */
@@ -118,6 +119,31 @@ describe('several sets', () => {
   test('may not be written to the same file', async () => {
     const [one, two] = [setOf(0), setOf(1)];
     await expect(create([one, { ...two, output: one.output }])).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+  });
+});
+
+describe('what images are like is known before any work', () => {
+  test('one that takes more memory than the job may is refused by its header, with what would do', async () => {
+    const file = join(folder, 'large.png');
+    writeFileSync(file, claimingPng(12_000, 12_000));
+    const memory = 256 * 2 ** 20;
+    const refused = await rejectionOf(create([setOf(file, 0)], { memory }));
+    expect(refused).toMatchObject({ code: 'MEMORY_BUDGET', fields: { file, width: 12_000, height: 12_000, budget: memory } });
+    const smallest = Number(refused.fields['smallest']);
+    // Enough to begin with, and then it shows that there is nothing behind the header.
+    await expect(create([setOf(file, 0)], { memory: smallest - 1 })).rejects.toMatchObject({ code: 'MEMORY_BUDGET' });
+    await expect(create([setOf(file, 0)], { memory: smallest })).rejects.toMatchObject({ code: 'IMAGES_REFUSED' });
+  });
+
+  test('copies in 8 bits are made when all images of the first pass are good', async () => {
+    const cut = join(folder, 'cut.png');
+    writeFileSync(cut, readFileSync(image(0)).subarray(0, -40));
+    const eightBit = { folder: join(folder, '8-bit') };
+    for (const wrong of [bad, cut])
+      await expect(create([setOf(wrong, 1)], { eightBit })).rejects.toMatchObject({ code: 'IMAGES_REFUSED' });
+    expect(existsSync(eightBit.folder)).toBe(false);
+    await create([setOf(1)], { eightBit });
+    expect(readdirSync(eightBit.folder)).toHaveLength(2);
   });
 });
 

@@ -55,6 +55,8 @@ describe.each(LANGUAGES)('in %s', (...language) => {
     const missing = saidOf('MODEL_MISSING', { models: ['dinov3-7b', 'siglip2-g384'], bytes: 15.7e9 }, language);
     expect(missing).toMatch(/dinov3-7b, siglip2-g384.*15[.]7.?GB/);
     expect(saidOf('MEMORY_BUDGET', FIELDS, language)).toMatch(/DINOv3(?=.*block 3)(?=.*1 GiB).*256 MiB/);
+    const image = { file: '/in/a.png', width: 12000, height: 9000, smallest: 2 ** 30, budget: 2 ** 28, option: '--memory' };
+    expect(saidOf('MEMORY_BUDGET', image, language)).toMatch(/\/in\/a[.]png(?=.*12000 x 9000)(?=.*1 GiB).*256 MiB/);
   });
 
   test('a code that the page does not know is told as the app says it', () => {

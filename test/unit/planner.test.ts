@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { memoryRefusal, planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../../main/offload/planner.ts';
+import { planNetwork, shortfalls, type NetworkPlan, type PlanRequest } from '../../main/offload/planner.ts';
 import { mergeRanges, type ReadRequest } from '../../main/offload/reader.ts';
+import { memoryRefusal } from '../../main/offload/shortfall.ts';
 import type { StageCost } from '../../main/offload/stage.ts';
 import { roomFor } from '../../main/offload/weight-buffer.ts';
 import { thrownBy } from './errors.ts';
@@ -354,6 +355,18 @@ describe('by example', () => {
     const { message } = memoryRefusal(short);
     expect(message).toContain('long needs 900MiB for s and may take 1MiB');
     expect(message).toContain('large needs 50MiB for wide on the device and may take 1MiB');
+  });
+
+  test('an image that is decoded before the stages is planned, and named where it needs most', () => {
+    const image = { file: '/in/a.png', width: 30, height: 20 };
+    const request = { ...base, baseline: 10 * MIB, decoding: { ...image, bytes: 500 * MIB } };
+    expect(planNetwork(request).peakBytes).toBe(510 * MIB);
+    const { message, fields } = thrownBy(() => planNetwork({ ...request, budget: 300 * MIB }));
+    expect(fields).toEqual({ ...image, smallest: 510 * MIB, budget: 300 * MIB, option: '--memory' });
+    expect(message).toMatch(
+      /^\/in\/a[.]png: to decode its 30 x 20 pixels.* 510MiB and may take 300MiB; allow at least --memory 510MiB/,
+    );
+    expect(planNetwork({ ...request, budget: 510 * MIB }).peakBytes).toBe(510 * MIB);
   });
 
   test('a whole batch is never split', () => {

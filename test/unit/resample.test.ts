@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { coverCrop, dinoPixels, roundHalfEven, siglipPixels } from '../../main/imaging/preprocess.ts';
-import { resampleBytes, resampleFloats, type Pixels, type Size } from '../../main/imaging/resample.ts';
+import { cropByRow, dinoPixels, roundHalfEven, siglipPixels } from '../../main/imaging/preprocess.ts';
+import { bytesByRow, resampleBytes, resampleFloats, withRowsOf, type Pixels, type Size } from '../../main/imaging/resample.ts';
 
 const RUNS = { seed: 5, numRuns: 300 };
 
@@ -128,7 +128,40 @@ describe('resampling', () => {
   });
 });
 
-describe('coverCrop', () => {
+describe('an image that comes line by line', () => {
+  const { data, width, height, channels }: Pixels<Uint8Array> = {
+    data: Uint8Array.from({ length: 31 * 17 * 3 }, (_, i) => (i * 37 + (i % 11) * 91) % 256),
+    width: 31,
+    height: 17,
+    channels: 3,
+  };
+  const row = (y: number): Uint8Array => data.subarray(y * width * channels, (y + 1) * width * channels);
+  const column = (x: number): Uint8Array =>
+    Uint8Array.from(
+      { length: height * channels },
+      (_, i) => data[(Math.floor(i / channels) * width + x) * channels + (i % channels)] as number,
+    );
+
+  describe.each([
+    { width: 7, height: 4 },
+    { width: 40, height: 9 },
+    { width: 31, height: 60 },
+  ])('to $width x $height', (to) => {
+    const options = { rounding: 'pillow', window: { left: 1, top: 1, width: 5, height: 3 } } as const;
+    const wanted = resampleBytes({ data, width, height, channels }, to, options).data;
+
+    test.each([
+      ['rows from the bottom', false, height, row],
+      ['columns from the right', true, width, column],
+    ] as const)('%s', (_name, byColumns, count, line) => {
+      const resampler = bytesByRow({ width, height, channels, byColumns }, to, options);
+      for (let i = count - 1; i >= 0; i--) resampler.add(i, line(i));
+      expect(resampler.pixels.data).toEqual(wanted);
+    });
+  });
+});
+
+describe('cropByRow', () => {
   /** Each pixel says where it is: (x, y, 7). */
   const places = (width: number, height: number): Pixels<Uint8Array> => ({
     data: Uint8Array.from(
@@ -149,7 +182,8 @@ describe('coverCrop', () => {
     ['a portrait', 8, 20, 0, 6],
     ['an odd portrait', 8, 15, 0, 4],
   ])('%s: %i x %i from (%i, %i)', (_name, width, height, left, top) => {
-    const { data } = coverCrop(places(width, height), 8);
+    const image = places(width, height);
+    const { data } = withRowsOf(image, cropByRow(image, 8));
     expect([...data.slice(0, 3)]).toEqual([left, top, 7]);
     expect([...data.slice(-3)]).toEqual([left + 7, top + 7, 7]);
   });
@@ -169,7 +203,7 @@ describe('coverCrop', () => {
       height,
       channels: 3,
     };
-    const crop = coverCrop(source);
+    const crop = withRowsOf(source, cropByRow(source));
     expect(crop).toMatchObject({ width: 1024, height: 1024, channels: 3 });
     expect(crop.data.length).toBe(1024 * 1024 * 3);
     expect(crop.data.findIndex((value, i) => value !== colours[i % 3])).toBe(-1);

@@ -105,8 +105,14 @@ export const sentences: Sentences = {
       if (told.has('hash')) return `This image is not in the ${told.has('set') ? 'image set' : 'library'} any more.`;
       return `This ${told.has('set') ? 'image set ' : ''}is not in the library any more.`;
     },
-    MEMORY_BUDGET: (told) =>
-      `${told.text('network')} needs ${told.memory('smallest')} for ${told.text('stage')} and may take ${told.memory('budget')}. ${told.is('option', '--vram') ? 'Choose the CPU in Settings.' : 'Allow more memory in Settings.'}`,
+    MEMORY_BUDGET: (told) => {
+      const least = told.memory('smallest');
+      const most = told.memory('budget');
+      if (told.has('file') && !told.has('stage'))
+        return `${told.text('file')}: to decode its ${told.text('width')} x ${told.text('height')} pixels, the engine needs ${least} and may take ${most}. Allow more memory in Settings, or make the image smaller.`;
+      const advice = told.is('option', '--vram') ? 'Choose the CPU in Settings.' : 'Allow more memory in Settings.';
+      return `${told.text('network')} needs ${least} for ${told.text('stage')} and may take ${most}. ${advice}`;
+    },
     DEVICE_UNAVAILABLE: (told) => `The device ${told.text('device')} can’t be used. Choose another in Settings.`,
     ENGINE_CRASHED: (told) => {
       if (told.has('silentSeconds'))

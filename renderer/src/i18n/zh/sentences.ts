@@ -83,8 +83,14 @@ export const sentences: Sentences = {
       if (told.has('hash')) return `${told.has('set') ? '图片集' : '库'}中已没有此图片。`;
       return `库中已没有此${told.has('set') ? '图片集' : '项'}。`;
     },
-    MEMORY_BUDGET: (told) =>
-      `${told.text('network')} 的 ${told.text('stage')} 需要 ${told.memory('smallest')}，但最多只能使用 ${told.memory('budget')}。${told.is('option', '--vram') ? '请在“设置”中选择 CPU。' : '请在“设置”中允许使用更多内存。'}`,
+    MEMORY_BUDGET: (told) => {
+      const least = told.memory('smallest');
+      const most = told.memory('budget');
+      if (told.has('file') && !told.has('stage'))
+        return `${told.text('file')}：解码这张 ${told.text('width')} x ${told.text('height')} 像素的图片需要 ${least}，但引擎最多只能使用 ${most}。请在“设置”中允许使用更多内存，或缩小图片。`;
+      const advice = told.is('option', '--vram') ? '请在“设置”中选择 CPU。' : '请在“设置”中允许使用更多内存。';
+      return `${told.text('network')} 的 ${told.text('stage')} 需要 ${least}，但最多只能使用 ${most}。${advice}`;
+    },
     DEVICE_UNAVAILABLE: (told) => `设备 ${told.text('device')} 不可用。请在“设置”中选择其他设备。`,
     ENGINE_CRASHED: (told) => {
       if (told.has('silentSeconds'))
