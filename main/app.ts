@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { EngineKeeper } from './engine-keeper.ts';
 import { runInEngine, type StartEngineProcess } from './engine-process.ts';
 import type { HubName } from './contract/models.ts';
 import type { ApiContext } from './handlers/api.ts';
@@ -53,7 +54,9 @@ export async function openApp({ dataFolder, name, startEngine, tokens }: AppOpti
     await clearUploads(dataFolder);
     const models = modelStore(dataFolder, settings, tokens);
     const record = loraRecorder(library);
-    const engine: StartEngine = (job, run) => runInEngine(job, run, startEngine);
+    const engines = new EngineKeeper({ start: startEngine, isOn: () => settings.get().keepEncoders });
+    settings.onChange(({ keepEncoders }) => void (keepEncoders || engines.end()));
+    const engine: StartEngine = (job, run) => runInEngine(job, run, engines.starterFor(job));
     const devices = new Devices({ dataFolder, start: engine });
     const start = onDevice(devices, engine);
     const queue = new JobQueue({
@@ -67,6 +70,7 @@ export async function openApp({ dataFolder, name, startEngine, tokens }: AppOpti
       services: { dataFolder, settings, library, queue, models, modelsForJobs, demo, devices, tokens, allowPath: windowPath },
       close: async () => {
         await queue.close();
+        await engines.close();
         await library.close();
       },
     };

@@ -37,7 +37,7 @@ export interface EngineProcess {
   send(request: EngineRequest): void;
   kill(): void;
   /** Its answer has come: it may end. */
-  release(): void;
+  release(answer: EngineEvent): void;
 }
 
 /** Starts engine.ts with this environment; Electron has a way of its own. */
@@ -140,7 +140,7 @@ function listenerOf(
       }
       if (event.data.type !== 'done' && event.data.type !== 'failed') return onEvent(event.data);
       answered = true;
-      engine().release();
+      engine().release(event.data);
       if (event.data.type === 'done') resolve(event.data);
       else reject(I2lError.fromShape(event.data.error));
     },
@@ -182,7 +182,7 @@ function endError({ code, signal, stderr, notStarted }: EngineEnd, aborted: bool
 }
 
 /** As a child of Node. */
-function forkEngine(env: NodeJS.ProcessEnv, { onStart, onMessage, onEnd }: EngineListener): EngineProcess {
+export function forkEngine(env: NodeJS.ProcessEnv, { onStart, onMessage, onEnd }: EngineListener): EngineProcess {
   const execArgv = [...process.execArgv, ...ENGINE_ARGUMENTS];
   const child = fork(new URL('./engine.ts', import.meta.url), { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv, env });
   const stderr = new Tail();

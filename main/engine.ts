@@ -1,35 +1,48 @@
 import { requestSchema, type EngineEvent } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
-import { parentOf } from './engine-parent.ts';
-import { runJob } from './pipelines/run-job.ts';
+import { OVERFULL_CODE, parentOf } from './engine-parent.ts';
+import { KeeperOverfull, runJob, SessionKeeper } from './pipelines/run-job.ts';
+import { gigabytes } from './weights/hub/free-space.ts';
 
 /**
  * The compute process: one job over a message channel, then it ends and gives all its memory back. Native
- * code that blocks or crashes does so here, and not in the window or the server.
+ * code that blocks or crashes does so here, and not in the window or the server. Where the next job would find
+ * something that this one has left, and who started it says so, it waits for that: of a job that failed, nothing is left.
  */
-const cancelled = new AbortController();
+const keeper = new SessionKeeper();
+let running: AbortController | undefined;
+
 const parent = parentOf(process, {
   onMessage: (message) => {
     const request = requestSchema.safeParse(message);
     if (!request.success) {
       fail(new I2lError('ENGINE_PROTOCOL', `The engine was sent something that is not a request: ${request.error.message}`));
     } else if (request.data.type === 'cancel') {
-      cancelled.abort();
+      running?.abort();
+    } else if (running) {
+      fail(new I2lError('ENGINE_PROTOCOL', 'The engine was sent a job while it works on another.'));
     } else {
-      void work(request.data.job);
+      void work(request.data.job, request.data.stays === true);
     }
   },
   // Nobody waits for the result, so stop, and leave nothing half-written.
-  onGone: () => cancelled.abort(),
+  onGone: () => (running ? running.abort() : process.exit()),
 });
 
 // Ctrl-C reaches the whole terminal group; the parent decides what it means and says so over the channel.
 process.on('SIGINT', () => undefined);
 
-async function work(job: Parameters<typeof runJob>[1]): Promise<void> {
+async function work(job: Parameters<typeof runJob>[1], stays: boolean): Promise<void> {
+  running = new AbortController();
+  const emit = (event: EngineEvent): void => parent.send(event);
   try {
-    parent.finish(await runJob({ emit: (event: EngineEvent) => parent.send(event), signal: cancelled.signal }, job));
+    const result = await runJob({ emit, signal: running.signal, ...(stays ? { keeper } : {}) }, job);
+    if (!result.resident) return parent.finish(result);
+    emit({ type: 'note', message: `The next job finds ${gigabytes(result.resident.bytes)} of encoders ready in memory.` });
+    running = undefined;
+    parent.send(result);
   } catch (error) {
+    if (error instanceof KeeperOverfull) process.exit(OVERFULL_CODE);
     fail(I2lError.from(error));
   }
 }

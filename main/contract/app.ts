@@ -27,6 +27,8 @@ export const settingsSchema = z.object({
   threads: z.int().min(0).max(256),
   /** Encoders on the CPU use copies of their weights in 8 bits. */
   fastEncoders: z.boolean(),
+  /** Within the memory budget, those copies stay ready for some minutes after a job. */
+  keepEncoders: z.boolean(),
   /** Where the models lie; null: `models` in the data folder. */
   modelsFolder: folder.nullable(),
   /** The hub that models are downloaded from. */
@@ -49,6 +51,7 @@ export const DEFAULT_SETTINGS: Settings = {
   device: 'auto',
   threads: 0,
   fastEncoders: false,
+  keepEncoders: true,
   modelsFolder: null,
   modelSource: 'auto',
   modelMirror: null,

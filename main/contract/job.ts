@@ -200,7 +200,8 @@ export function outputsOf(job: Job): readonly string[] {
 }
 
 export const requestSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('run'), job: jobSchema }),
+  /** `stays`: the process doesn't end with a job that leaves sessions for the next one. */
+  z.object({ type: z.literal('run'), job: jobSchema, stays: z.boolean().optional() }),
   z.object({ type: z.literal('cancel') }),
 ]);
 export type EngineRequest = z.infer<typeof requestSchema>;
@@ -293,8 +294,12 @@ export const resultSchema = z.object({
       waitSeconds: z.number(),
       createSeconds: z.number(),
       sinkSeconds: z.number(),
+      /** Sessions that an earlier job had left: their weights were not read again. */
+      keptSessions: z.int(),
     }),
   ),
+  /** Sessions that wait for the next job, and the bytes of memory that they take; absent: the engine ends. */
+  resident: z.object({ sessions: z.int().positive(), bytes: z.number() }).optional(),
 });
 
 const failedSchema = z.object({ type: z.literal('failed'), error: errorShapeSchema });

@@ -50,6 +50,7 @@ async function estimateOf(counts: readonly number[], { memory, ...choice }: Cost
     ...choice,
     memory: memory ?? context.settings.get().memory,
     models: await whereTheyLie(choice, context),
+    stays: context.settings.get().keepEncoders,
     ...eightBitOf(context),
   };
   const images = counts.reduce((sum, count) => sum + count, 0);

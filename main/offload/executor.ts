@@ -1,16 +1,14 @@
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import type { BuiltGraph } from '../onnx/graph.ts';
-import { Session, type SessionOptions } from '../onnx/runtime.ts';
-import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
+import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type NetworkRun } from './group.ts';
+import { GroupSessions, type ReadyGroup } from './group-sessions.ts';
 import { runInLanes } from './lanes.ts';
-import { modelKey, SessionCache } from './session-cache.ts';
 import { runInShares } from './shares.ts';
 import { outputName } from './stage.ts';
 import { supplyFor } from './supply.ts';
 
 /**
- * Runs a network by its plan: each group of stages is made once, run for all images, and let go, so that
- * every weight crosses from disk once however many images there are.
+ * Runs a network by its plan: each group of stages is made once, run for all images, and let go or kept for the next
+ * job, so that every weight crosses from disk once however many images there are.
  * @throws I2lError CANCELLED between groups, SESSION_FAILED, NOT_FINITE, or what the sink throws
  */
 export async function runNetwork(run: NetworkRun): Promise<void> {
@@ -27,49 +25,28 @@ async function runInTurn(run: NetworkRun): Promise<void> {
   const supply = supplyFor(plan, run.reader);
   const sessions = new GroupSessions(run);
   const join = groupJoiner(run);
+  const readyAt = (at: number): ReadyGroup | undefined => {
+    const joined = join(at);
+    const ready = joined && sessions.ready(joined);
+    if (ready && !ready.kept) supply.order(ready.joined.built);
+    return ready;
+  };
   try {
-    let next = join(0);
-    if (next) supply.order(next.built);
+    let next = readyAt(0);
     for (let at = 0; next; at++) {
       await goOn(run);
-      const joined = next;
+      const ready = next;
       const started = performance.now();
-      const weights = await named(joined.name, supply.take());
+      const weights = ready.kept ? {} : await named(ready.joined.name, supply.take());
       const waitMs = performance.now() - started;
-      next = join(at + 1);
-      if (next) supply.order(next.built);
-      await runGroup(run, joined, { chunks, states, weights, waitMs, sessions });
-      supply.giveBack();
-      forget(states, joined.neededLater);
+      next = readyAt(at + 1);
+      await runGroup(run, ready, { chunks, states, weights, waitMs, sessions });
+      if (!ready.kept) supply.giveBack();
+      forget(states, ready.joined.neededLater);
     }
   } finally {
     await supply.close();
     await sessions.close();
-  }
-}
-
-/** A session for each group; groups whose weights are fed share those of their kind. */
-class GroupSessions {
-  readonly #options: SessionOptions;
-  readonly #isShared: boolean;
-  readonly #shared: SessionCache;
-
-  constructor({ session, plan }: NetworkRun) {
-    this.#options = session;
-    this.#isShared = plan.weightsAs === 'fed';
-    this.#shared = new SessionCache(session);
-  }
-
-  open(built: BuiltGraph): Promise<Session> {
-    return this.#isShared ? this.#shared.get(modelKey(built), () => built) : Session.create(built, this.#options);
-  }
-
-  async release(session: Session): Promise<void> {
-    if (!this.#isShared) await session.release();
-  }
-
-  close(): Promise<void> {
-    return this.#shared.close();
   }
 }
 
@@ -84,13 +61,14 @@ interface GroupRun {
 
 async function runGroup(
   run: NetworkRun,
-  { built, group, name, takes, keeps, emits }: JoinedGroup,
+  ready: ReadyGroup,
   { chunks, states, weights, waitMs, sessions }: GroupRun,
 ): Promise<void> {
+  const { built, group, name, takes, keeps, emits } = ready.joined;
   const started = performance.now();
   let sinkMs = 0;
-  const session = await named(name, sessions.open(built));
-  const created = performance.now();
+  const session = await named(name, sessions.open(ready));
+  const createMs = performance.now() - started;
   try {
     for (const [i, chunk] of chunks.entries()) {
       const state = states[i] as Map<string, HostTensor>;
@@ -102,12 +80,15 @@ async function runGroup(
       sinkMs += performance.now() - before;
       for (const tensor of [...replaced, ...emits.map((key) => results[key] as HostTensor)]) freed(tensor);
     }
-  } finally {
-    await sessions.release(session);
+  } catch (error) {
+    await sessions.release(ready, session);
+    throw error;
   }
+  await sessions.keep(ready, session, createMs);
   const { network } = run.plan;
-  const { weightBytes } = group;
-  const runMs = performance.now() - created - sinkMs;
-  run.trace.add({ network, stages: name, weightBytes, waitMs, createMs: created - started, runMs, sinkMs });
+  const wasKept = ready.kept !== undefined;
+  const weightBytes = wasKept ? 0 : group.weightBytes;
+  const runMs = performance.now() - started - createMs - sinkMs;
+  run.trace.add({ network, stages: name, weightBytes, waitMs, createMs, runMs, sinkMs, wasKept });
   run.onGroup(group, name);
 }

@@ -6,6 +6,7 @@ import type { BuiltGraph, Share } from '../onnx/graph.ts';
 import { graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
+import type { SessionKeeper } from './session-keeper.ts';
 import { joinStages, neededAfter, type Stage, type StageGraph } from './stage.ts';
 import type { Trace } from './trace.ts';
 
@@ -29,6 +30,8 @@ export interface NetworkRun {
   readonly signal: AbortSignal;
   readonly reader: Reader;
   readonly trace: Trace;
+  /** Absent where the process ends with the job. */
+  readonly keeper?: SessionKeeper | undefined;
 }
 
 /** A group of stages as it is run. */
@@ -44,7 +47,10 @@ export interface JoinedGroup extends Pick<StageGraph, 'takes' | 'keeps' | 'emits
 }
 
 /** Joins the stages of a plan's groups, one group at a time. @param share of those that have parts */
-export function groupJoiner({ stages, plan, session, eightBit }: NetworkRun, share?: Share): (at: number) => JoinedGroup | undefined {
+export function groupJoiner(
+  { stages, plan, session, eightBit }: NetworkRun,
+  share?: Share,
+): (at: number) => JoinedGroup | undefined {
   const needed = neededAfter(stages);
   const options = { ...graphOptionsFor(session.device), eightBit, weightsAs: plan.weightsAs, share };
   return (at) => {
@@ -54,11 +60,12 @@ export function groupJoiner({ stages, plan, session, eightBit }: NetworkRun, sha
     const members = stages.slice(group.first, group.first + group.count);
     const { graph, takes, keeps, emits } = joinStages(members, neededLater, options);
     const hasParts = members.length === 1 && members[0]?.parts !== undefined;
-    return { hasParts, built: graph.build(), takes, keeps, emits, group, name: nameOf(members), neededLater };
+    return { hasParts, built: graph.build(), takes, keeps, emits, group, name: groupName(members), neededLater };
   };
 }
 
-function nameOf(members: readonly Stage[]): string {
+/** Of a group's stages, in their order. */
+export function groupName(members: readonly Pick<Stage, 'id'>[]): string {
   const [from = '', to = ''] = [members[0]?.id, members.at(-1)?.id];
   return members.length === 1 ? from : `${from} .. ${to}`;
 }

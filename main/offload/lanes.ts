@@ -30,7 +30,11 @@ export async function runInLanes(run: NetworkRun, script = LANE_SCRIPT): Promise
       reader.warm(joined.built.weights.map(({ range }) => range));
       const { weights, ...graph } = joined.built;
       const layout = layOut(weights);
-      const task: LaneTask = { graph, state: pick(state, joined.takes), weights: { views: viewsOf(weights, layout), from: layout } };
+      const task: LaneTask = {
+        graph,
+        state: pick(state, joined.takes),
+        weights: { views: viewsOf(weights, layout), from: layout },
+      };
       const result = named(joined.name, lanes.perform(task) as Promise<LaneResult>);
       taken.push(inOrder(taken.at(-1), result, take.bind(undefined, run, joined, state)));
     }

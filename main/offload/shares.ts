@@ -69,11 +69,7 @@ interface SharedRun {
   readonly waitMs: number;
 }
 
-async function runShares(
-  run: NetworkRun,
-  shares: Shares,
-  { threads, chunks, states, weights, waitMs }: SharedRun,
-): Promise<void> {
+async function runShares(run: NetworkRun, shares: Shares, { threads, chunks, states, weights, waitMs }: SharedRun): Promise<void> {
   const [{ name, group, keeps, emits, takes }] = shares;
   const started = performance.now();
   let [createMs, sinkMs] = [0, 0];

@@ -189,7 +189,7 @@ export class NodeGraph {
       weights: weights.map(({ range, input }) => (input ? { range, input: { name: input.name, type: input.type } } : { range })),
       outputs: this.#outputs.map(({ name }) => name),
       halfCasts: this.#halfCasts,
-      packs: this.#packedBytes > 0,
+      packedBytes: this.#packedBytes,
     };
   }
 

@@ -82,9 +82,9 @@ function providersOf({ halfCasts }: RunnableGraph, device: Device): ort.Inferenc
   return [device, 'cpu'];
 }
 
-function sessionConfig({ weightsFolder, packs }: RunnableGraph): Record<string, string> {
+function sessionConfig({ weightsFolder, packedBytes }: RunnableGraph): Record<string, string> {
   return {
-    disable_prepacking: packs ? '0' : '1',
+    disable_prepacking: packedBytes > 0 ? '0' : '1',
     // Threads of a session that is kept for the next of its kind would take a core from another one's.
     force_spinning_stop: '1',
     // Lets a graph made in memory find its weights.

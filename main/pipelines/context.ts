@@ -6,11 +6,12 @@ import type { Device } from '../contract/devices.ts';
 import type { SessionOptions } from '../onnx/runtime.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
-import type { NetworkRun } from '../offload/group.ts';
-import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest } from '../offload/planner.ts';
+import { groupName, type NetworkRun } from '../offload/group.ts';
+import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest, type StageGroup } from '../offload/planner.ts';
 import { ProgressMeter, type Progress } from '../offload/progress.ts';
 import { groupSeconds } from '../offload/simulate.ts';
 import { Reader } from '../offload/reader.ts';
+import type { SessionKeeper } from '../offload/session-keeper.ts';
 import { memoryRefusal } from '../offload/shortfall.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
@@ -26,6 +27,8 @@ export const ENGINE_BASELINE_BYTES = 192 << 20;
 export interface PipelineContext {
   readonly emit: (event: EngineEvent) => void;
   readonly signal: AbortSignal;
+  /** Sessions for the next job of this process; absent where there is none. */
+  readonly keeper?: SessionKeeper | undefined;
 }
 
 /** A network that is ready to be planned: its stages with what they cost. */
@@ -133,6 +136,17 @@ export function imagesThatFit(worksOf: (images: number) => readonly Work[], most
   return fits;
 }
 
+/** Jobs of no more images leave the same room for what is kept, so that it fits beside each of them. */
+const USUAL_IMAGES = 8;
+
+/** Bytes that a job leaves of its budget, for what is kept. @param plans of these works */
+export function roomBeside(works: readonly Work[], allowed: Allowance, plans: Iterable<NetworkPlan>): number {
+  const usual = works.map(({ network, images }) => ({ network, images: Math.max(images, USUAL_IMAGES) }));
+  if (usual.some((work) => shortfalls(requestOf(work, allowed)).length > 0)) return 0;
+  const peaks = [...plans, ...planAll(usual, allowed).values()].map(({ peakBytes }) => peakBytes);
+  return allowed.memory - Math.max(...peaks);
+}
+
 function canPlan(works: readonly Work[], budgets: Budgets): boolean {
   try {
     planAll(works, { ...budgets, lanes: 1, feeds: false });
@@ -166,10 +180,19 @@ export class NetworkRunner {
   constructor(context: PipelineContext, session: SessionOptions, planned: readonly Work[], budgets: Budgets) {
     this.#context = context;
     this.#session = session;
-    this.#allowed = allowance(budgets, session);
-    this.#plans = planAll(planned, this.#allowed);
+    const allowed = allowance(budgets, session);
+    this.#plans = planAll(planned, allowed);
+    const { keeper } = context;
+    const room = keeper ? roomBeside(planned, allowed, this.#plans.values()) : 0;
+    keeper?.begin(room);
+    // What is planned anew, for fewer images, has to leave the room as well.
+    this.#allowed = { ...allowed, memory: allowed.memory - room };
     const machine = guessedMachine(threadsOf(session.threads));
-    const works = [...this.#plans].map(([{ costs }, plan]) => ({ plan, seconds: groupSeconds(costs, plan, machine) }));
+    const works = [...this.#plans].map(([{ costs }, plan]) => {
+      const isKept = ({ first, count }: StageGroup): boolean =>
+        keeper?.hasNamed(groupName(costs.slice(first, first + count))) ?? false;
+      return { plan, seconds: groupSeconds(costs, plan, machine, isKept) };
+    });
     this.#meter = new ProgressMeter(works);
     // Last: a constructor that throws leaves nobody to close it.
     this.#reader = new Reader(this.#trace);
@@ -206,12 +229,13 @@ export class NetworkRunner {
       signal: this.#context.signal,
       reader: this.#reader,
       trace: this.#trace,
+      keeper: this.#context.keeper,
     });
     this.#trace.addNetwork(plan.network, performance.now() - started);
   }
 
   /** What every result says of the run. */
-  summary(): Pick<JobResult, 'device' | 'seconds' | 'weightBytes' | 'peakMemory' | 'networks'> {
+  summary(): Pick<JobResult, 'device' | 'seconds' | 'weightBytes' | 'peakMemory' | 'networks' | 'resident'> {
     const { stages, networkMs, weightBytes, seconds, peakResidentBytes } = this.#trace.summary();
     const names = [...new Set([...this.#plans.values()].map((plan) => plan.network))];
     const networks = names.map((network) => {
@@ -226,9 +250,12 @@ export class NetworkRunner {
         createSeconds: sum('createMs'),
         sinkSeconds: sum('sinkMs'),
         flops: plans.reduce((total, plan) => total + plan.flops, 0),
+        keptSessions: own.filter(({ wasKept }) => wasKept).length,
       };
     });
-    return { device: this.#session.device, seconds, weightBytes, peakMemory: peakResidentBytes, networks };
+    const { keeper } = this.#context;
+    const resident = keeper && keeper.size > 0 ? { resident: { sessions: keeper.size, bytes: keeper.bytes } } : {};
+    return { device: this.#session.device, seconds, weightBytes, peakMemory: peakResidentBytes, networks, ...resident };
   }
 
   async close(): Promise<void> {

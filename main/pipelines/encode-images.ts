@@ -58,7 +58,9 @@ async function runPass(
 
 /** Decodes and crops images one by one, so that one decoded image is in memory at a time. */
 async function readImages(context: PipelineContext, pass: EncodePass, sets: ImageSets): Promise<ReadyImage[]> {
-  const { images, works, decodeBytes } = pass;
+  const { images, works } = pass;
+  // What is kept is in memory as well: it leaves as much as the least that was planned for.
+  const decodeBytes = pass.decodeBytes - (context.keeper?.bytes ?? 0);
   const sides = [...new Set(works.flatMap(({ encoder }) => encoder.crops))];
   const ready: ReadyImage[] = [];
   for (const image of images) {

@@ -1,8 +1,9 @@
 import type { CreateJob } from '../contract/job.ts';
 import type { NetworkPlan } from '../offload/planner.ts';
 import { loraBytes } from '../lora/write-lora.ts';
+import { heldBytes } from '../offload/session-keeper.ts';
 import { simulate, type Machine } from '../offload/simulate.ts';
-import { allowance, planAll, threadsOf, type PreparedNetwork } from './context.ts';
+import { allowance, planAll, roomBeside, threadsOf, type Allowance, type PreparedNetwork, type Work } from './context.ts';
 import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
 import { EightBitCopy } from './eight-bit-copy.ts';
 import { guessedMachine } from './machines.ts';
@@ -12,6 +13,8 @@ import { openModels, type OpenModels } from './open-models.ts';
 
 export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory' | 'eightBit'> & {
   readonly images: number;
+  /** Its process may stay for the next job. */
+  readonly stays?: boolean;
 };
 
 export interface NetworkEstimate {
@@ -40,12 +43,20 @@ export interface JobEstimate {
   readonly outputBytes: number;
   /** Copies of encoders' weights in 8 bits that have to be made first, once. */
   readonly copies: readonly { readonly of: string; readonly bytes: number }[];
+  /** Of memory, for what stays ready for the next job. */
+  readonly residentBytes: number;
 }
 
 interface PlannedPart {
   readonly id: string;
   readonly prepared: PreparedNetwork;
   readonly plan: NetworkPlan;
+}
+
+interface PlannedJob {
+  readonly parts: readonly PlannedPart[];
+  readonly works: readonly Work[];
+  readonly allowed: Allowance;
 }
 
 /** What a job opens: its models, and the 8-bit copies that its encoders use. */
@@ -61,11 +72,7 @@ function openJob(job: PlanJob): OpenJob {
 }
 
 /** A job's networks in their order, each with its plan. */
-function planParts(
-  { memory, dtype, images }: PlanJob,
-  { encoders, decoder, copies }: OpenJob,
-  threads: number,
-): readonly PlannedPart[] {
+function planParts({ memory, dtype, images }: PlanJob, { encoders, decoder, copies }: OpenJob, threads: number): PlannedJob {
   const held = embeddingBytes(encoders, images);
   const decoding = prepareDecoder(decoder, dtype, held);
   const parts = [
@@ -76,13 +83,23 @@ function planParts(
     { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
   ];
   const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));
-  const plans = planAll(works, allowance({ memory }, { device: 'cpu', threads }));
-  return parts.map((part) => ({ ...part, plan: plans.get(part.prepared) as NetworkPlan }));
+  const allowed = allowance({ memory }, { device: 'cpu', threads });
+  const plans = planAll(works, allowed);
+  return { parts: parts.map((part) => ({ ...part, plan: plans.get(part.prepared) as NetworkPlan })), works, allowed };
+}
+
+/** As SessionKeeper fills the room that the job leaves. */
+function residentBytes({ parts, works, allowed }: PlannedJob): number {
+  const room = roomBeside(works, allowed, parts.map(({ plan }) => plan)); // prettier-ignore
+  const groups = parts.flatMap(({ prepared: { costs }, plan }) =>
+    plan.groups.map(({ first, count }) => heldBytes(costs.slice(first, first + count))),
+  );
+  return groups.reduce((held, bytes) => (held + bytes <= room ? held + bytes : held), 0);
 }
 
 /** What a job would take on a machine. @throws as create does */
 export function predictJob(job: PlanJob, machine: Machine): { readonly network: string; readonly seconds: number }[] {
-  return planParts(job, openJob(job), machine.cores).map(({ prepared, plan }) => ({
+  return planParts(job, openJob(job), machine.cores).parts.map(({ prepared, plan }) => ({
     network: prepared.name,
     seconds: simulate(prepared.costs, plan, machine).seconds,
   }));
@@ -92,7 +109,8 @@ export function predictJob(job: PlanJob, machine: Machine): { readonly network: 
 export function planJob(job: PlanJob): JobEstimate {
   const { dtype, images } = job;
   const open = openJob(job);
-  const networks = planParts(job, open, 0).map(({ id, prepared, plan }): NetworkEstimate => {
+  const planned = planParts(job, open, 0);
+  const networks = planned.parts.map(({ id, prepared, plan }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plan;
     const { seconds } = simulate(prepared.costs, plan, guessedMachine(threadsOf(0)));
     return {
@@ -119,6 +137,7 @@ export function planJob(job: PlanJob): JobEstimate {
     modules: modules.length,
     outputBytes: loraBytes(modules, dtype),
     copies: missingCopies(open),
+    residentBytes: job.stays ? residentBytes(planned) : 0,
   };
 }
 

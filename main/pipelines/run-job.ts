@@ -2,6 +2,8 @@ import { outputsOf, type Job, type JobResult } from '../contract/job.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
 import type { PipelineContext } from './context.ts';
 
+export { KeeperOverfull, SessionKeeper } from '../offload/session-keeper.ts';
+
 /**
  * Every job that the engine knows. Each loads what it needs and no more: an engine's start is a good part of a
  * short job.

@@ -1,11 +1,13 @@
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { parseBytes } from '../../main/cli/arguments.ts';
 import { benchEta } from './eta.ts';
 import { benchExperts } from './experts.ts';
 import { benchFast } from './fast.ts';
 import { benchFull } from './full.ts';
 import { benchLibrary } from './library.ts';
 import { benchRank } from './rank.ts';
+import { benchResident } from './resident.ts';
 
 /**
  * Benchmarks: each figure is a ratio against a limit or a reference measured in the same run, with the
@@ -14,6 +16,7 @@ import { benchRank } from './rank.ts';
 const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--repeats 3] [--warm] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
        npm run bench -- fast [--images 1,5] [--folder DIR] [--keep]
+       npm run bench -- resident [--images 1,3] [--memory 4GiB] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
        npm run bench -- eta [--images 1,1,3]
        npm run bench -- library [--import 1000] [--folder DIR]`;
@@ -46,6 +49,8 @@ if (positionals[0] === 'full' && (values.only === undefined || values.only === '
   await benchEta({ imageCounts });
 } else if (positionals[0] === 'fast') {
   await benchFast({ imageCounts, folder, keep });
+} else if (positionals[0] === 'resident') {
+  await benchResident({ imageCounts, budgets: [1.5 * 2 ** 30, parseBytes(memory)], folder, keep });
 } else if (positionals[0] === 'experts') {
   await benchExperts({ imageCounts, memory, folder, keep });
 } else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {

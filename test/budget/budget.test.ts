@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { embeddingsFor, type EmbeddingName, type ExpertName } from '../../main/contract/experts.ts';
 import type { Job } from '../../main/contract/job.ts';
+import { EngineKeeper } from '../../main/engine-keeper.ts';
 import { qwenImage, targetBlocks } from '../../main/lora/targets.ts';
 import { writeEmbeddings } from '../../main/pipelines/embeddings-file.ts';
 import { photographs } from '../bench/photographs.ts';
@@ -9,7 +10,7 @@ import { sparse } from '../models/sparse-models.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { LARGE_IMAGES, largeImage } from './large-images.ts';
 import { measuredJob } from './measured-job.ts';
-import { makeWideModels } from './wide-models.ts';
+import { makeRandomEncoders, makeWideModels } from './wide-models.ts';
 
 /**
  * What the planner promises it keeps: an engine that may take so much memory takes at most a tenth more, whatever
@@ -53,12 +54,19 @@ async function encodeJob(
   images: number,
   options: Options,
   eightBit?: { readonly folder: string },
+  from = models,
 ): Promise<Job> {
-  return encodeFiles(await photographs(folder, images), experts, options, eightBit);
+  return encodeFiles(await photographs(folder, images), experts, options, eightBit, from);
 }
 
-function encodeFiles(files: string[], experts: ExpertName[], options: Options, eightBit?: { readonly folder: string }): Job {
-  return { kind: 'encode', images: files, models, experts, output, skipBad: false, eightBit, ...options };
+function encodeFiles(
+  files: string[],
+  experts: ExpertName[],
+  options: Options,
+  eightBit?: { readonly folder: string },
+  from = models,
+): Job {
+  return { kind: 'encode', images: files, models: from, experts, output, skipBad: false, eightBit, ...options };
 }
 
 const WIDTHS: Readonly<Record<EmbeddingName, number>> = { siglip2: 1536, dinov3: 4096, 'qwen-low': 71 * 3584, 'qwen-high': 1376 * 3584 }; // prettier-ignore
@@ -120,5 +128,36 @@ describe.each(Object.entries(CASES))('%s', (what, { budgets, make }) => {
     const mebibytes = (bytes: number): number => Math.round(bytes / MIB);
     rows.push({ what, asked: mebibytes(memory), allowed: mebibytes(allowed), taken: mebibytes(outcome.peak) });
     expect(outcome.peak / allowed, 'taken / allowed').toBeLessThanOrEqual(OVER);
+  });
+});
+
+/** One engine, which keeps what there is room for, over jobs of few and of many images. */
+describe('Encoders in 8 bits that stay between jobs', () => {
+  const LAYERS = 3;
+  const random = join(folder, 'random');
+  beforeAll(() => void makeRandomEncoders(random, LAYERS));
+
+  test.each([768, 1024].map((mebibytes) => mebibytes * MIB))('within %d bytes', async (memory) => {
+    const keeper = new EngineKeeper();
+    const kept: number[] = [];
+    for (const images of [1, 1, 4, 1, 9, 1]) {
+      const job = await encodeJob(
+        ['style'],
+        images,
+        { memory, device: 'cpu', threads: 0 },
+        { folder: join(folder, 'kept 8-bit') },
+        random,
+      );
+      const outcome = await measuredJob(job, keeper.starterFor(job));
+      if (outcome.state === 'refused') return expect.unreachable(`${memory} was refused`);
+      const { networks, resident } = outcome.result;
+      kept.push(networks.reduce((sum, { keptSessions }) => sum + keptSessions, 0));
+      const mebibytes = (bytes: number): number => Math.round(bytes / MIB);
+      const what = `stays, ${images} images: ${mebibytes(resident?.bytes ?? 0)} MiB, ${kept.at(-1)} found`;
+      rows.push({ what, asked: mebibytes(memory), allowed: mebibytes(memory), taken: mebibytes(outcome.peak) });
+      expect(outcome.peak / memory, 'taken / allowed').toBeLessThanOrEqual(OVER);
+    }
+    await keeper.close();
+    expect(kept[1], 'found by the second job').toBeGreaterThan(0);
   });
 });

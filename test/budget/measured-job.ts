@@ -1,20 +1,21 @@
 import { I2lError } from '../../main/contract/errors.ts';
-import type { Job } from '../../main/contract/job.ts';
-import { runInEngine } from '../../main/engine-process.ts';
+import type { Job, JobResult } from '../../main/contract/job.ts';
+import { runInEngine, type StartEngineProcess } from '../../main/engine-process.ts';
 import { watchProcesses, type ProcessWatch } from '../bench/process-watch.ts';
 
 /** What a job took: the most memory that its engine and all below it had at once, in bytes. */
 export type Outcome =
-  | { readonly state: 'done'; readonly peak: number }
+  | { readonly state: 'done'; readonly peak: number; readonly result: JobResult }
   /** The smallest budget that the refusal names. */
   | { readonly state: 'refused'; readonly smallest: number };
 
-/** Runs a job in an engine of its own and watches its memory from outside. @throws I2lError what else it failed with */
-export async function measuredJob(job: Job): Promise<Outcome> {
+/** Runs a job in an engine, by default one of its own, and watches its memory from outside. @throws I2lError what else it failed with */
+export async function measuredJob(job: Job, start?: StartEngineProcess): Promise<Outcome> {
   let watch: ProcessWatch | undefined;
   try {
-    await runInEngine(job, { onEvent: () => undefined, onStart: (pid) => (watch = watchProcesses(pid)) });
-    return { state: 'done', peak: watch?.stop().peak ?? Number.NaN };
+    const onStart = (pid: number): void => void (watch = watchProcesses(pid));
+    const result = await runInEngine(job, { onEvent: () => undefined, onStart }, start);
+    return { state: 'done', peak: watch?.stop().peak ?? Number.NaN, result };
   } catch (error) {
     watch?.stop();
     const { code, fields } = I2lError.from(error);

@@ -82,12 +82,17 @@ test('with the setting for it, encoders have 8 bits and an estimate reads fewer 
   await api.app.settings.set({ fastEncoders: true });
   const { eightBit } = await inputOf(await api.recipe.create({ setIds: [id], ...style }));
   const fast = await api.recipe.estimate({ images: 1, ...style });
-  await api.app.settings.set({ fastEncoders: false });
+  await api.app.settings.set({ keepEncoders: false });
+  const ended = await api.recipe.estimate({ images: 1, ...style });
+  await api.app.settings.set({ fastEncoders: false, keepEncoders: true });
+  expect(ended).toEqual({ ...fast, residentBytes: 0 });
   expect(eightBit).toEqual({ folder: join(dataFolder, 'cache', '8-bit') });
   const bytesOf = ({ networks }: typeof full): number[] => networks.map(({ weightBytes }) => weightBytes);
   expect(bytesOf(fast)[0]).toBeLessThan(bytesOf(full)[0] ?? 0);
   expect(bytesOf(fast)[2]).toBe(bytesOf(full)[2]);
   expect([full, fast].map(({ copies }) => copies.map(({ of }) => of))).toEqual([[], ['siglip2', 'dinov3']]);
+  expect(full.residentBytes).toBe(0);
+  expect(fast.residentBytes).toBeGreaterThan(0);
 });
 
 test('LoRAs of one job, and of jobs that still wait, never take the same file', async () => {
