@@ -88,7 +88,7 @@ export const create = {
   size: 'File size',
   reads: 'Weights read',
   copiesFirst: '8-bit copies, once',
-  staysReady: 'Kept for the next job',
+  staysReady: 'Stays ready',
   estimateFirst: 'Choose images to see what the LoRA will take.',
   create: (count: number): string => (count > 1 ? `Create ${count} LoRAs in one pass` : 'Create LoRA'),
   queued: 'In the queue',

@@ -42,7 +42,7 @@ export const settings = {
     'On the CPU a third less time; LoRAs come out very nearly the same. A copy of each encoder, half its size, is made once.',
   keepEncoders: 'Keep encoders ready',
   keepEncodersHint:
-    'With 8 bits: after a job they stay in what is left of the memory budget, five minutes at most. The next job starts where they lie.',
+    'With 8 bits: after a job they stay in memory for five minutes, as far as the budget has room. The next job is faster by as much.',
   copies: (size: string): string => `Copies: ${size}`,
   removeCopies: 'Delete',
   folders: 'Folders',

@@ -87,7 +87,7 @@ export const create: Dictionary['create'] = {
   size: '文件大小',
   reads: '读取的权重',
   copiesFirst: '8 位副本（仅一次）',
-  staysReady: '为下个任务保留',
+  staysReady: '保留待用',
   estimateFirst: '选择图片后即可查看预估。',
   create: (count) => (count > 1 ? `一次创建 ${count} 个 LoRA` : '创建 LoRA'),
   queued: '已加入队列',
