@@ -43,5 +43,5 @@ export function subfolderParts(subfolder: string): string[] {
       reason: 'subfolder-outside',
     });
   }
-  return parts.map(safeName);
+  return parts.map((part) => safeName(part));
 }

@@ -1,8 +1,7 @@
 import { lstatSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { I2lError } from '../contract/errors.ts';
 import { contentOf, type Content } from '../weights/atomic-copy.ts';
-import { versionName } from '../weights/file-names.ts';
+import { manyVersions, MOST_VERSIONS, versionName } from '../weights/file-names.ts';
 import { asListed } from './checks.ts';
 
 /** The files of one export. */
@@ -24,8 +23,6 @@ export interface Wanted {
   readonly wasUsed: (path: string, sha256: string) => boolean;
 }
 
-const MOST_VERSIONS = 1000;
-
 /**
  * The first version of the name under which the same content lies, or nothing at all: neither the LoRA nor
  * anybody's preview or notes.
@@ -38,11 +35,7 @@ export async function chooseTargets(wanted: Wanted, content: Content): Promise<T
     const isFree = ![targets.lora, targets.preview, targets.sidecar].some((file) => file !== undefined && existing(file));
     if (isFree && !wanted.wasUsed(targets.lora, content.sha256)) return targets;
   }
-  const file = join(wanted.folder, `${wanted.name}.safetensors`);
-  throw new I2lError('FILE_WRITE_FAILED', `${file}: ${MOST_VERSIONS} versions of it are there; choose another name.`, {
-    file,
-    reason: 'many-versions',
-  });
+  throw manyVersions(join(wanted.folder, `${wanted.name}.safetensors`));
 }
 
 function targetsOf({ folder, name, preview, sidecar }: Wanted, version: number, isThere = false, exact?: string): Targets {

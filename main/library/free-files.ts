@@ -1,13 +1,10 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
-import { I2lError } from '../contract/errors.ts';
 import { OPEN_STATES } from '../contract/queue.ts';
 import type { JobStore } from '../jobs/store.ts';
-import { safeName, versionName } from '../weights/file-names.ts';
+import { manyVersions, MOST_VERSIONS, safeName, versionName } from '../weights/file-names.ts';
 import type { Loras } from './loras.ts';
 import { lorasFolder } from './places.ts';
-
-const MOST_VERSIONS = 1000;
 
 /** Finds where the file of a LoRA may lie: at a path that no file has, no row, no open job and none that comes in. */
 export class FreeFiles {
@@ -67,10 +64,7 @@ export class FreeFiles {
       const file = join(folder, `${versionName(stem, version)}.safetensors`);
       if (file === own || this.#isFree(file, taken)) return file;
     }
-    throw new I2lError('FILE_WRITE_FAILED', `${stem}: ${MOST_VERSIONS} versions of it are there; choose another name.`, {
-      file: stem,
-      reason: 'many-versions',
-    });
+    throw manyVersions(stem);
   }
 
   /** A link to nowhere is in the way too. */

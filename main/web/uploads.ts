@@ -15,7 +15,6 @@ import { jsonAnswer } from './answers.ts';
 
 /** Files that a page brings: dropped, pasted, or chosen in a browser on another machine. */
 
-const LONGEST_NAME = 150;
 const FOLDER = 'uploads';
 
 /** What comes to an address, and what becomes of it. */
@@ -86,11 +85,8 @@ async function takeLora(library: Library, file: string): Promise<object> {
 /** A name for people, safe on every system; the library finds images by their content. */
 export function fileName(given: string): string {
   const name = lastPart(given);
-  // eslint-disable-next-line no-control-regex
-  const clean = name.replaceAll(/[\u0000-\u001f\u007f<>:"|?*]/g, '_').replace(/^[. ]+|[. ]+$/g, '');
-  const ending = /\.\w{1,5}$/.exec(clean)?.[0] ?? '';
-  const stem = clean.slice(0, clean.length - ending.length).slice(0, LONGEST_NAME);
-  return stem === '' ? `image${ending}` : `${stem}${ending}`;
+  const ending = /\.\w{1,5}$/.exec(name)?.[0] ?? '';
+  return safeName(name.slice(0, name.length - ending.length), 'image') + ending;
 }
 
 /** Of a file that can be a LoRA. @throws I2lError UNSUPPORTED */

@@ -1,3 +1,5 @@
+import { I2lError } from '../contract/errors.ts';
+
 /** Names that Windows, macOS and Linux all take, whatever text they are made from. */
 
 /**
@@ -5,9 +7,6 @@
  * ending there have to fit a version and the temporary file's own ending.
  */
 export const MOST_NAME_BYTES = 180;
-
-/** What stands for a name of which nothing is left. */
-const NAMELESS = 'LoRA';
 
 /** Invisible characters, among them those that turn the direction of writing. */
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}]/gu;
@@ -17,8 +16,9 @@ const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00B9\u00B2
 /**
  * Makes a file name of any text: composed characters (NFC), no separators or other characters that a platform
  * refuses, no dots or spaces at its ends, no device of Windows, not too long. The same text gives the same name.
+ * @param nameless what stands for a name of which nothing is left
  */
-export function safeName(text: string): string {
+export function safeName(text: string, nameless = 'LoRA'): string {
   // Composed last: what was invisible may have stood between a letter and its accent.
   const visible = text
     .toWellFormed()
@@ -27,7 +27,7 @@ export function safeName(text: string): string {
     .normalize('NFC');
   const allowed = visible.replace(/[<>:"/\\|?*\uFFFD]/g, '-').replace(/\s+/g, ' ');
   const name = trimmed(shortened(trimmed(allowed)));
-  if (name === '') return NAMELESS;
+  if (name === '') return nameless;
   return DEVICE.test(name) ? trimmed(shortened(`_${name}`)) : name;
 }
 
@@ -44,6 +44,17 @@ function shortened(text: string): string {
     kept += character;
   }
   return kept;
+}
+
+/** More are not looked for. */
+export const MOST_VERSIONS = 1000;
+
+/** @param file or the name, of which so many are there */
+export function manyVersions(file: string): I2lError {
+  return new I2lError('FILE_WRITE_FAILED', `${file}: ${MOST_VERSIONS} versions of it are there; choose another name.`, {
+    file,
+    reason: 'many-versions',
+  });
 }
 
 /** 'style' is followed by 'style-v2', and that by 'style-v3'. */

@@ -144,9 +144,12 @@ describe('uploads', () => {
     ['../../etc/passwd', 'passwd'],
     ['C:\\photos\\a.png', 'a.png'],
     ['.hidden.png', 'hidden.png'],
-    ['a\u0000b?.png', 'a_b_.png'],
+    ['a\u0000b?.png', 'ab-.png'],
+    ['con.png', '_con.png'],
     ['..', 'image'],
     ['狐.jpg', '狐.jpg'],
-    [`${'x'.repeat(300)}.png`, `${'x'.repeat(150)}.png`],
+    [`${'x'.repeat(300)}.png`, `${'x'.repeat(180)}.png`],
+    [`${'图'.repeat(150)}.png`, `${'图'.repeat(60)}.png`],
+    [`${'x'.repeat(178)}🦊.png`, `${'x'.repeat(178)}.png`],
   ])('%j is called %j', (given, wanted) => expect(fileName(given)).toBe(wanted));
 });
