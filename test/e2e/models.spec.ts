@@ -185,6 +185,10 @@ test('only what this app downloaded can be deleted, after a question', async () 
     .getByRole('button', { name: `Actions for ${bias.title}` })
     .click();
   await page.getByRole('menuitem', { name: 'Delete files' }).click();
+  for (const theme of ['light', 'dark'] as const) {
+    await setLook(client, page, theme, 'en');
+    await look(page, `models-delete-${theme}-en`);
+  }
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
   expect(existsSync(target())).toBe(true);
   await row(bias.title)
