@@ -9,6 +9,9 @@ export type Device = (typeof DEVICES)[number];
 export const DEVICE_CHOICES = ['auto', ...DEVICES] as const;
 export type DeviceChoice = (typeof DEVICE_CHOICES)[number];
 
+/** How a device failed: other results than the CPU's; not taken by the runtime; a test without an answer, or that took its process with it; a job. */
+export const DEVICE_FAULTS = ['differs', 'refused', 'silent', 'crashed', 'let-down'] as const;
+
 /** What came of a device's test. */
 export const deviceOutcomeSchema = z.discriminatedUnion('state', [
   z.object({
@@ -21,9 +24,17 @@ export const deviceOutcomeSchema = z.discriminatedUnion('state', [
   }),
   /** This build of the runtime has no provider for it. */
   z.object({ state: z.literal('absent') }),
-  z.object({ state: z.literal('failed'), why: z.string() }),
+  z.object({
+    state: z.literal('failed'),
+    fault: z.enum(DEVICE_FAULTS),
+    /** In English, with what the driver said. */
+    why: z.string(),
+    /** The kind of network whose results differ. */
+    network: z.string().optional(),
+  }),
 ]);
 export type DeviceOutcome = z.infer<typeof deviceOutcomeSchema>;
+export type DeviceFailure = Extract<DeviceOutcome, { state: 'failed' }>;
 
 export const deviceReportSchema = z.object({
   device: z.enum(DEVICES),

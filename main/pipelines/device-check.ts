@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { cutText } from '../contract/cut-text.ts';
 import type { Device, DeviceOutcome } from '../contract/devices.ts';
 import type { CheckDeviceJob, JobResult } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
@@ -40,8 +41,7 @@ export async function checkDevice(device: Device, threads: number, signal?: Abor
     for (const block of DEVICE_BLOCKS) {
       if (signal?.aborted) throw new I2lError('CANCELLED', 'The test was cancelled.');
       const { difference } = await compare(block, device, threads, folder);
-      if (!(difference <= TOLERANCE))
-        return failed(`its result for ${block.name} differs from the CPU's by ${difference.toExponential(1)}`);
+      if (!(difference <= TOLERANCE)) return differs(block.name, difference);
       differences[block.name] = difference;
     }
     const { seconds, cpuSeconds } = await compare(TIMED_BLOCK, device, threads, folder);
@@ -49,14 +49,18 @@ export async function checkDevice(device: Device, threads: number, signal?: Abor
   } catch (error) {
     const known = I2lError.from(error);
     if (known.code === 'CANCELLED') throw known;
-    return failed(known.message.length > 200 ? `${known.message.slice(0, 200)}...` : known.message);
+    return { state: 'failed', fault: 'refused', why: cutText(known.message, MOST_WHY) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function failed(why: string): DeviceOutcome {
-  return { state: 'failed', why };
+/** A runtime tells of its sources, too. */
+const MOST_WHY = 200;
+
+function differs(network: string, difference: number): DeviceOutcome {
+  const why = `its result for ${network} differs from the CPU's by ${difference.toExponential(1)}`;
+  return { state: 'failed', fault: 'differs', why, network };
 }
 
 interface Comparison {

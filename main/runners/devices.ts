@@ -107,7 +107,7 @@ export class Devices {
 
   /** It let a job down: it is left alone until it is tested anew. @throws I2lError DISK_FULL, FILE_WRITE_FAILED */
   async distrust(device: Device, why: string): Promise<void> {
-    await this.#keep(device, { state: 'failed', why });
+    await this.#keep(device, { state: 'failed', fault: 'let-down', why });
   }
 
   async #test(device: Device, threads: number, signal: AbortSignal | undefined): Promise<DeviceOutcome> {
@@ -121,11 +121,11 @@ export class Devices {
     const job = { kind: 'check-device' as const, device, threads, memory: TEST_MEMORY };
     try {
       const { check } = await this.#start(job, { onEvent: () => undefined, silenceMs: SILENCE_MS, ...(signal ? { signal } : {}) });
-      return check ?? { state: 'failed', why: 'its test said nothing' };
+      return check ?? { state: 'failed', fault: 'silent', why: 'its test said nothing' };
     } catch (error) {
       const known = I2lError.from(error);
       if (known.code !== 'ENGINE_CRASHED') throw known;
-      return { state: 'failed', why: `its test took the process with it: ${known.message}` };
+      return { state: 'failed', fault: 'crashed', why: `its test took the process with it: ${known.message}` };
     }
   }
 

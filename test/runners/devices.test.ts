@@ -57,7 +57,7 @@ describe('which device a job runs on', () => {
 
   test.each([
     ['slower than the CPU', passed(1.5)],
-    ['wrong', { state: 'failed', why: 'its result differs' } as const],
+    ['wrong', { state: 'failed', fault: 'differs', why: 'its result differs' } as const],
     ['one whose test takes the process with it', crash],
   ])('the CPU where there is but a device that is %s, and nothing is said of it', async (_, webgpu) => {
     const { run, started, notes, open } = setUp(webgpu);

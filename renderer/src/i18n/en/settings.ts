@@ -1,4 +1,21 @@
+import type { DeviceFailure } from '../../../../main/contract/devices.ts';
 import type { ShownOutcome } from '../../views/settings/devices.ts';
+
+/** What a driver says is English in every language. */
+function faultOf({ fault, why, network }: DeviceFailure): string {
+  switch (fault) {
+    case 'differs':
+      return network === undefined ? 'its results differ from the CPU’s.' : `its results for ${network} differ from the CPU’s.`;
+    case 'refused':
+      return `the runtime does not take it (${why}).`;
+    case 'silent':
+      return 'its test gave no answer.';
+    case 'crashed':
+      return 'its test ended the process that ran it; its driver may be at fault.';
+    case 'let-down':
+      return 'a job failed on it. Test it again once its driver is mended.';
+  }
+}
 
 export const settings = {
   title: 'Settings',
@@ -25,7 +42,7 @@ export const settings = {
   deviceAuto: 'default',
   deviceOutcome: (outcome: ShownOutcome): string => {
     if (outcome.state === 'unknown') return 'Not tested yet; a job that may use it tests it first.';
-    if (outcome.state === 'bad') return `Can’t be used: ${outcome.why}`;
+    if (outcome.state === 'bad') return `Can’t be used: ${faultOf(outcome.failure)}`;
     if (outcome.isCpu) return 'Always there.';
     const { times } = outcome;
     return times >= 1

@@ -1,4 +1,21 @@
+import type { DeviceFailure } from '../../../../main/contract/devices.ts';
 import type { Dictionary } from '../en/index.ts';
+
+/** What a driver says is English in every language. */
+function faultOf({ fault, why, network }: DeviceFailure): string {
+  switch (fault) {
+    case 'differs':
+      return network === undefined ? '其结果与 CPU 不一致。' : `其 ${network} 的结果与 CPU 不一致。`;
+    case 'refused':
+      return `运行时无法使用它（${why}）。`;
+    case 'silent':
+      return '测试没有给出结果。';
+    case 'crashed':
+      return '测试使其进程意外终止，可能是驱动程序有问题。';
+    case 'let-down':
+      return '曾有任务在其上失败。修复驱动程序后可重新测试。';
+  }
+}
 
 export const settings: Dictionary['settings'] = {
   title: '设置',
@@ -24,7 +41,7 @@ export const settings: Dictionary['settings'] = {
   deviceAuto: '默认',
   deviceOutcome: (outcome) => {
     if (outcome.state === 'unknown') return '尚未测试；任务使用前会先测试。';
-    if (outcome.state === 'bad') return `无法使用：${outcome.why}`;
+    if (outcome.state === 'bad') return `无法使用：${faultOf(outcome.failure)}`;
     if (outcome.isCpu) return '始终可用。';
     const { times } = outcome;
     return times >= 1
