@@ -112,6 +112,7 @@ const planSchema = z.strictObject({
   rank: z.int(),
   modules: z.int(),
   outputBytes: z.int(),
+  residentBytes: z.int(),
   copies: z.array(z.strictObject({ of: z.string(), bytes: z.int() })),
 });
 
