@@ -192,7 +192,16 @@ export function forkEngine(env: NodeJS.ProcessEnv, { onStart, onMessage, onEnd }
     // A message that no longer reaches a process which has started: its end says more.
     if (child.pid === undefined) onEnd({ code: null, signal: null, stderr: '', notStarted: error });
   });
-  child.on('exit', (code, signal) => onEnd({ code, signal, stderr: stderr.text }));
+  // Its last word may lie in the channel yet when its end is known.
+  let ended: Pick<EngineEnd, 'code' | 'signal'> | undefined;
+  const end = (): void => {
+    if (ended && !child.connected) onEnd({ ...ended, stderr: stderr.text });
+  };
+  child.on('disconnect', end);
+  child.on('exit', (code, signal) => {
+    ended = { code, signal };
+    end();
+  });
   if (child.pid !== undefined) onStart(child.pid);
   return {
     pid: child.pid,
