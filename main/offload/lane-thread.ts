@@ -1,10 +1,17 @@
+import { workerData } from 'node:worker_threads';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { RunnableGraph } from '../onnx/runtime.ts';
 import { modelKey, SessionCache } from './session-cache.ts';
 import { serve } from './threads.ts';
 import { feedsFrom, readInto, type BufferLayout, type FeedView } from './weight-buffer.ts';
 
-/** A graph for a lane, whose weights are fed: run once, on one thread of the CPU. */
+/** What a lane is started with. */
+export interface LaneSetup {
+  /** Of the CPU, within an operator. */
+  readonly threads: number;
+}
+
+/** A graph for a lane, whose weights are fed: run once, on the CPU. */
 export interface LaneTask {
   readonly graph: RunnableGraph;
   readonly state: TensorMap;
@@ -24,7 +31,8 @@ export interface LaneResult {
   readonly runMs: number;
 }
 
-const sessions = new SessionCache({ device: 'cpu', threads: 1 });
+const { threads } = workerData as LaneSetup;
+const sessions = new SessionCache({ device: 'cpu', threads });
 let own = new ArrayBuffer(0);
 
 async function perform({ graph, state, weights }: LaneTask): Promise<LaneResult> {

@@ -1,6 +1,6 @@
 import type { HostTensor } from '../contract/tensor.ts';
 import { freed, goOn, groupJoiner, named, pick, type JoinedGroup, type NetworkRun } from './group.ts';
-import type { LaneResult, LaneTask } from './lane-thread.ts';
+import type { LaneResult, LaneSetup, LaneTask } from './lane-thread.ts';
 import { outputName } from './stage.ts';
 import { Threads } from './threads.ts';
 import { layOut, viewsOf } from './weight-buffer.ts';
@@ -19,7 +19,7 @@ export const LANE_SCRIPT = new URL('./lane-thread.ts', import.meta.url);
  */
 export async function runInLanes(run: NetworkRun, script = LANE_SCRIPT): Promise<void> {
   const { plan, reader } = run;
-  const lanes = new Threads(script, plan.lanes);
+  const lanes = new Threads(script, plan.lanes, { threads: 1 } satisfies LaneSetup);
   const state = new Map(Object.entries(run.load({ first: 0, count: plan.images })).map(([name, value]) => [name, shared(value)]));
   const join = groupJoiner(run);
   const taken: Promise<void>[] = [];

@@ -23,8 +23,8 @@ export interface PlanRequest {
   readonly deviceBudget?: number | undefined;
   /** The stages' results hold all images at once (a LoRA's ranks lie side by side), so all go in one run. */
   readonly wholeBatch: boolean;
-  /** The most lanes that may be taken: groups that run side by side, each on a thread of its own. */
-  readonly lanes: number;
+  /** Threads that may compute at the same time: in lanes, in shares of a stage, or within an operator. */
+  readonly threads: number;
   /** Weights may be fed to graphs, see onnx/node-graph.ts; else they are mapped, and there are no lanes. */
   readonly feeds: boolean;
   /** What stages cost in so many shares; absent: they are computed as wholes. */
@@ -56,8 +56,10 @@ export interface NetworkPlan {
    * runtime rounds otherwise on several. So the results don't depend on the machine's cores and memory.
    */
   readonly threadsPerLane: 'one' | 'all';
-  /** Threads that compute each stage together, one with each share of it; 1: none is shared. Not beside several lanes. */
+  /** Parts in which each stage is computed at the same time; 1: none is shared. Not beside several lanes. */
   readonly shares: number;
+  /** Threads of each share: stages may have fewer parts than there are threads. Where none is shared, all. */
+  readonly threadsPerShare: number;
   /** Fed: of one lane from two buffers in turn, so that reading and work overlap; of several, each has its own buffer. */
   readonly weightsAs: WeightsAs;
   readonly groups: readonly StageGroup[];
@@ -77,6 +79,10 @@ const MOST_IMAGES_PER_RUN = 8;
 const MOST_IMAGES_PER_SHARED_RUN = 2;
 /** The same for groups that run side by side, which take memory together. */
 const JOINED_LANE_BYTES = 12 << 20;
+/** More lanes or shares than this read faster than memory gives. */
+const MOST_SIDE_BY_SIDE = 8;
+/** Shares that leave more threads idle lose more than they gain: one session on all threads is faster. */
+const LEAST_BUSY = 0.75;
 /** To start a thread takes as long as the work on so many bytes of weights. */
 const LEAST_LANE_BYTES = 256 << 20;
 /** The same for threads that share every stage. */
@@ -89,13 +95,14 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
   const independent = request.wholeBatch ? independentRows(costs) : 1;
   const lanes = chooseLanes(request, most, independent);
   const shared = lanes === 1 && canFeed(request) ? chooseShares(request, most) : undefined;
-  const { groups, weightsAs, shares, imagesPerRun } = shared ?? supplied(request, { imagesPerRun: most, lanes });
+  const { groups, weightsAs, shares, threadsPerShare, imagesPerRun } = shared ?? supplied(request, { imagesPerRun: most, lanes });
   const flops = costs.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * images, 0);
   return {
     network,
     lanes,
     threadsPerLane: independent > 1 ? 'one' : 'all',
     shares,
+    threadsPerShare,
     weightsAs,
     groups,
     imagesPerRun,
@@ -107,14 +114,14 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
 }
 
 /** How groups come by their weights, and are computed. */
-type Supplied = Pick<NetworkPlan, 'groups' | 'weightsAs' | 'shares' | 'imagesPerRun'>;
+type Supplied = Pick<NetworkPlan, 'groups' | 'weightsAs' | 'shares' | 'threadsPerShare' | 'imagesPerRun'>;
 
 /** Feeds the groups' weights where there is room for them and the next group's. */
 function supplied(request: PlanRequest, manner: Manner): Supplied {
   const { imagesPerRun, lanes } = manner;
   const groups = joinGroups(request, manner);
-  if (lanes > 1) return { groups, weightsAs: 'fed', shares: 1, imagesPerRun };
-  const mapped = { groups, weightsAs: 'mapped', shares: 1, imagesPerRun } as const;
+  const mapped = { groups, weightsAs: 'mapped', shares: 1, threadsPerShare: request.threads, imagesPerRun } as const;
+  if (lanes > 1) return { ...mapped, weightsAs: 'fed' };
   if (!canFeed(request)) return mapped;
   const buffers = 2 * roomFor(Math.max(...groups.map(({ weightBytes }) => weightBytes)));
   const fed = groups.map((group) => ({ ...group, peakBytes: group.peakBytes - group.weightBytes + buffers }));
@@ -122,16 +129,18 @@ function supplied(request: PlanRequest, manner: Manner): Supplied {
   return fits ? { ...mapped, groups: fed, weightsAs: 'fed' } : mapped;
 }
 
-/** As many shares as there are threads, as stages have parts, and as the memory allows; undefined for none. */
+/** As many shares as stages have parts, as keep the threads busy, and as the memory allows; undefined for none. */
 function chooseShares(request: PlanRequest, most: number): Supplied | undefined {
-  const { costs, budget, shareCosts, wholeBatch } = request;
+  const { costs, budget, threads, shareCosts, wholeBatch } = request;
   const imagesPerRun = wholeBatch ? most : Math.min(most, MOST_IMAGES_PER_SHARED_RUN);
   const parts = costs.flatMap((cost) => cost.parts ?? []);
   if (!shareCosts || parts.length === 0 || sumWeights(costs) < LEAST_SHARED_BYTES) return undefined;
-  for (let shares = request.lanes; shares > 1; shares--) {
-    if (parts.some((count) => count % shares !== 0)) continue;
+  for (let shares = Math.min(threads, MOST_SIDE_BY_SIDE); shares > 1; shares--) {
+    const threadsPerShare = Math.floor(threads / shares);
+    if (parts.some((count) => count % shares !== 0) || shares * threadsPerShare < LEAST_BUSY * threads) continue;
     const groups = inShares(request, { shares, imagesPerRun, costs: shareCosts(shares) });
-    if (groups.every(({ peakBytes }) => peakBytes <= budget)) return { groups, weightsAs: 'fed', shares, imagesPerRun };
+    const fits = groups.every(({ peakBytes }) => peakBytes <= budget);
+    if (fits) return { groups, weightsAs: 'fed', shares, threadsPerShare, imagesPerRun };
   }
   return undefined;
 }
@@ -144,7 +153,8 @@ function canFeed({ feeds, costs }: PlanRequest): boolean {
 /** As many as there is work side by side, as pay for their start, and as the memory allows. */
 function chooseLanes(request: PlanRequest, imagesPerRun: number, independent: number): number {
   const { costs, budget } = request;
-  const most = canFeed(request) ? Math.min(request.lanes, independent, Math.floor(sumWeights(costs) / LEAST_LANE_BYTES)) : 1;
+  if (!canFeed(request)) return 1;
+  const most = Math.min(request.threads, MOST_SIDE_BY_SIDE, independent, Math.floor(sumWeights(costs) / LEAST_LANE_BYTES));
   for (let lanes = most; lanes > 1; lanes--) {
     if (costs.every((cost) => peakOf(request, [cost], { imagesPerRun, lanes }) <= budget)) return lanes;
   }

@@ -2,7 +2,7 @@ import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph } from '../onnx/graph.ts';
 import type { GraphWeight } from '../onnx/built-graph.ts';
 import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
-import type { LaneResult, LaneTask } from './lane-thread.ts';
+import type { LaneResult, LaneSetup, LaneTask } from './lane-thread.ts';
 import { LANE_SCRIPT } from './lanes.ts';
 import { outputName } from './stage.ts';
 import { buffersFor, type BufferedWeights } from './supply.ts';
@@ -22,7 +22,7 @@ export async function runInShares(run: NetworkRun): Promise<void> {
   const { plan } = run;
   const chunks = chunksOf(plan.images, plan.imagesPerRun);
   const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
-  const threads = new Threads(LANE_SCRIPT, plan.shares);
+  const threads = new Threads(LANE_SCRIPT, plan.shares, { threads: plan.threadsPerShare } satisfies LaneSetup);
   const buffers = buffersFor(plan, run.reader);
   const join = shareJoiner(run);
   try {

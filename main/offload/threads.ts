@@ -8,9 +8,9 @@ import { I2lError, type ErrorShape } from '../contract/errors.ts';
 export class Threads {
   readonly #lanes: readonly Lane[];
 
-  /** @param script a file that calls {@link serve} */
-  constructor(script: URL, count: number) {
-    this.#lanes = Array.from({ length: count }, () => new Lane(script));
+  /** @param script a file that calls {@link serve}; @param data what each of them finds as its workerData */
+  constructor(script: URL, count: number, data?: unknown) {
+    this.#lanes = Array.from({ length: count }, () => new Lane(script, data));
   }
 
   /** Gives work to the thread that has least to do. @throws I2lError what it failed with there */
@@ -39,8 +39,8 @@ class Lane {
   readonly #ended: Promise<void>;
   #lost: I2lError | undefined;
 
-  constructor(script: URL) {
-    this.#worker = new Worker(script);
+  constructor(script: URL, data: unknown) {
+    this.#worker = new Worker(script, { workerData: data });
     this.#worker.on('message', (answer: Answer) => {
       const { resolve, reject } = this.#waiting.shift() as Waiting;
       if ('error' in answer) reject(I2lError.fromShape(answer.error));

@@ -53,12 +53,17 @@ export interface FeedView {
   readonly length: number;
 }
 
-/** Where a graph's weights lie in a buffer that was laid out for them, and perhaps for others'. */
+/**
+ * Where a graph's weights lie in a buffer that was laid out for them, and perhaps for others'.
+ * @throws I2lError INTERNAL for a weight that is mapped, or was not laid out
+ */
 export function viewsOf(weights: readonly GraphWeight[], { reads }: BufferLayout): readonly FeedView[] {
   const places = new Map(reads.map((read) => [placeOf(read), read.at]));
   return weights.map(({ range, input }) => {
     if (!input) throw new I2lError('INTERNAL', `${range.name} is mapped and can't be fed.`);
-    return { input: input.name, type: input.type, dims: range.shape, at: places.get(placeOf(range)) ?? 0, length: range.length };
+    const at = places.get(placeOf(range));
+    if (at === undefined) throw new I2lError('INTERNAL', `${range.name} has no place in the buffer that it is fed from.`);
+    return { input: input.name, type: input.type, dims: range.shape, at, length: range.length };
   });
 }
 

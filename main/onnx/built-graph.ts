@@ -20,7 +20,7 @@ export interface BuiltGraph {
   /** Says nothing of the weights where they are inputs: graphs made alike are then the same bytes. */
   readonly model: Uint8Array;
   readonly weightsFolder: string | undefined;
-  /** In the order of their making; no two are the same bytes. */
+  /** In the order of their making; the same bytes are there once for each shape in which the graph takes them. */
   readonly weights: readonly GraphWeight[];
   /** What the caller calls the results, in the model's order. */
   readonly outputs: readonly string[];

@@ -83,25 +83,22 @@ export interface Budgets {
 
 /** What a job may take of the machine. */
 export interface Allowance extends Budgets {
-  /** The most groups of stages side by side, see offload/lanes.ts. */
-  readonly lanes: number;
+  /** Threads that compute. */
+  readonly threads: number;
   /** Weights can be fed: another device takes those that are mapped once, however often they are used. */
   readonly feeds: boolean;
 }
 
-/** More lanes than this read faster than memory gives. */
-const MOST_LANES = 8;
-
-/** Lanes are threads of the CPU; another device has one queue. @param threads 0: one a core */
+/** Another device has one queue. @param threads 0: one a core */
 export function allowance(budgets: Budgets, { device, threads }: SessionOptions): Allowance {
   const isCpu = device === 'cpu';
-  return { ...budgets, lanes: isCpu ? Math.min(threadsOf(threads), MOST_LANES) : 1, feeds: isCpu };
+  return { ...budgets, threads: isCpu ? threadsOf(threads) : 1, feeds: isCpu };
 }
 
-function requestOf({ network, images }: Work, { memory, vram, lanes, feeds }: Allowance): PlanRequest {
+function requestOf({ network, images }: Work, { memory, vram, threads, feeds }: Allowance): PlanRequest {
   const { name, costs, shareCosts, wholeBatch, held, decoding, eightBit } = network;
   return {
-    ...{ network: name, costs, shareCosts, images, baseline: baselineOf(held, images), decoding, wholeBatch, lanes },
+    ...{ network: name, costs, shareCosts, images, baseline: baselineOf(held, images), decoding, wholeBatch, threads },
     ...{ budget: memory, deviceBudget: vram },
     feeds: feeds && !eightBit,
   };
@@ -149,7 +146,7 @@ export function roomBeside(works: readonly Work[], allowed: Allowance, plans: It
 
 function canPlan(works: readonly Work[], budgets: Budgets): boolean {
   try {
-    planAll(works, { ...budgets, lanes: 1, feeds: false });
+    planAll(works, { ...budgets, threads: 1, feeds: false });
     return true;
   } catch (error) {
     if (I2lError.from(error).code === 'MEMORY_BUDGET') return false;

@@ -27,7 +27,7 @@ export function openEncoder(network: Encoder, folder: string): EncoderStages {
 
 /** The least that this many images can be encoded in: each stage by itself, one image at a time. */
 export function smallestBudget({ stages }: EncoderStages, images: number): number {
-  const request = { network: 'test', images, budget: Infinity, baseline: 0, wholeBatch: false, lanes: 1, feeds: false };
+  const request = { network: 'test', images, budget: Infinity, baseline: 0, wholeBatch: false, threads: 1, feeds: false };
   const oneByOne = stageCosts(stages).map(
     (cost) => planNetwork({ ...request, images: 1, costs: [cost] }).peakBytes + cost.stateBytes * (images - 1),
   );
@@ -45,7 +45,7 @@ export async function encode(
   const images = pixels.length / perImage;
   const costs = stageCosts(stages);
   const feeds = device === 'cpu';
-  const request = { network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds };
+  const request = { network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, threads: 1, feeds };
   const plan = shared ? sharePlan(stages, request) : planNetwork(request);
   const embeddings = new Float32Array(images * width);
   const trace = new Trace();

@@ -45,7 +45,7 @@ export async function encodeQwen(
   const images = (patches[some?.name ?? '']?.length ?? 0) / ((some?.patches ?? 1) * patchValues);
   const costs = stageCosts(stages, { fusedAttention: true, eightBit });
   const feeds = device === 'cpu' && !eightBit;
-  const request = { network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, lanes: 1, feeds };
+  const request = { network: 'test', costs, images, budget, baseline: 0, wholeBatch: false, threads: 1, feeds };
   const plan = shared ? sharePlan(stages, request) : planNetwork(request);
   const tokens = Object.fromEntries(pictures.map((picture) => [picture.name, new Float32Array(images * picture.tokens * width)]));
   /** One image's patches at all resolutions. */

@@ -10,5 +10,5 @@ export function sharePlan(stages: readonly Stage[], request: PlanRequest): Netwo
   const plan = planNetwork(request);
   const costs = stageCosts(stages, { fusedAttention: true, weightsAs: 'fed', share: { index: 0, of: shares } });
   const groups = inShares(request, { shares, imagesPerRun: plan.imagesPerRun, costs });
-  return { ...plan, groups, shares, weightsAs: 'fed' };
+  return { ...plan, groups, shares, threadsPerShare: 1, weightsAs: 'fed' };
 }

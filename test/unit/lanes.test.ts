@@ -42,7 +42,7 @@ function shrunk(i: number): TensorRange {
 
 function planFor(lanes: number, joined: number): NetworkPlan {
   const costs = stageCosts(stages);
-  const plan = planNetwork({ network: 'test', costs, images: 2, budget: 2 ** 30, baseline: 0, wholeBatch: true, lanes, feeds: true });
+  const plan = planNetwork({ network: 'test', costs, images: 2, budget: 2 ** 30, baseline: 0, wholeBatch: true, threads: lanes, feeds: true });
   // So few bytes would not be given lanes, and would be one group.
   const groups = Array.from({ length: Math.ceil(MODULES / joined) }, (_, i) => {
     const waits = costs.slice(i * joined, (i + 1) * joined).map(({ waitsFor }) => Math.floor(waitsFor / joined));

@@ -78,7 +78,7 @@ const plain: fc.Arbitrary<PlanRequest> = fc.record({
   budget: fc.oneof(fc.nat(400 * MIB), fc.nat(4000 * MIB), fc.nat(20_000 * MIB)),
   baseline: fc.nat(100 * MIB),
   wholeBatch: fc.boolean(),
-  lanes: fc.integer({ min: 1, max: 4 }),
+  threads: fc.integer({ min: 1, max: 12 }),
   feeds: fc.boolean(),
 });
 
@@ -176,7 +176,7 @@ describe('any plan', () => {
     holds((plan, given) => {
       const { lanes, threadsPerLane } = plan;
       expect(lanes).toBeGreaterThanOrEqual(1);
-      expect(lanes).toBeLessThanOrEqual(given.lanes);
+      expect(lanes).toBeLessThanOrEqual(Math.min(given.threads, 8));
       if (threadsPerLane === 'all') expect(lanes).toBe(1);
       if (!given.wholeBatch || given.costs.every(({ waitsFor }, i) => waitsFor === i - 1)) expect(threadsPerLane).toBe('all');
       if (lanes === 1) return;
@@ -202,7 +202,7 @@ describe('any plan', () => {
   test('shares stages among as many threads as their parts, the memory and their work allow', () => {
     let shared = 0;
     holds((plan, given) => {
-      const { costs, lanes, budget, shareCosts } = given;
+      const { costs, threads, budget, shareCosts } = given;
       const parts = costs.flatMap((cost) => cost.parts ?? []);
       const fits = (shares: number): boolean => {
         if (parts.some((count) => count % shares !== 0)) return false;
@@ -213,13 +213,15 @@ describe('any plan', () => {
           const own =
             alone({ ...given, baseline: 0 }, one, plan.imagesPerRun) - weightBytes([cost]) - cost.stateBytes * given.images;
           const results = cost.results.fixed + cost.results.perImage * plan.imagesPerRun;
-          const threads = shares * 24 * MIB + (cost.parts === undefined ? 1 : shares) * (own + results);
-          return given.baseline + cost.stateBytes * given.images + buffers + threads <= budget;
+          const lanes = shares * 24 * MIB + (cost.parts === undefined ? 1 : shares) * (own + results);
+          return given.baseline + cost.stateBytes * given.images + buffers + lanes <= budget;
         });
       };
       const may = given.feeds && plan.lanes === 1 && shareCosts && parts.length > 0 && weightBytes(costs) >= 512 * MIB;
-      const wanted = may ? [4, 3, 2].find((shares) => shares <= lanes && fits(shares)) : undefined;
+      const busy = (shares: number): number => shares * Math.floor(threads / shares);
+      const wanted = may ? [8, 7, 6, 5, 4, 3, 2].find((shares) => busy(shares) >= 0.75 * threads && fits(shares)) : undefined;
       expect(plan.shares).toBe(wanted ?? 1);
+      expect(plan.threadsPerShare).toBe(Math.floor(threads / plan.shares));
       if (plan.shares > 1) shared++;
       if (plan.shares > 1) expect(plan.groups.map(({ first, count }) => [first, count])).toEqual(costs.map((_, i) => [i, 1]));
     });
@@ -244,7 +246,7 @@ test('a device’s own memory is kept, with weights, casts and activations of ea
     budget: 2 ** 50,
     baseline: 0,
     wholeBatch: false,
-    lanes: 1,
+    threads: 1,
     feeds: false,
   };
   let refused = 0;
@@ -298,7 +300,7 @@ describe('by example', () => {
     budget: 1000 * MIB,
     baseline: 0,
     wholeBatch: false,
-    lanes: 1,
+    threads: 1,
     feeds: false,
   };
   const shape = (plan: NetworkPlan): number[] => plan.groups.map(({ count }) => count);
@@ -326,16 +328,27 @@ describe('by example', () => {
     expect(shape(planNetwork({ ...base, costs, images: 2, budget: 28 }))).toEqual([1, 1]);
   });
 
+  test('no core is left without work where stages have few parts, or memory for few shares', () => {
+    const costs = [4, 12].map((parts): StageCost => ({ ...stage(`${parts}`, { weights: [300 * MIB] }), parts }));
+    const manner = (threads: number, changes: Partial<PlanRequest> = {}): number[] => {
+      const request = { ...base, costs, feeds: true, threads, budget: 10_000 * MIB, shareCosts: () => costs, ...changes };
+      const { shares, threadsPerShare } = planNetwork(request);
+      return [shares, threadsPerShare];
+    };
+    expect([1, 2, 3, 4, 5, 6, 7, 8, 12].map((threads) => manner(threads))).toEqual([[1, 1], [2, 1], [1, 3], [4, 1], [4, 1], [2, 3], [2, 3], [4, 2], [4, 3]]);
+    expect(manner(8, { budget: 2 * roomFor(300 * MIB) + 3 * 24 * MIB })).toEqual([2, 4]);
+  }); // prettier-ignore
+
   test('independent stages get the lanes that fit; a row of stages that wait gets one', () => {
     const costs = Array.from({ length: 40 }, (_, i) =>
       stage(`m${i}`, { weights: [20 * MIB], live: [{ fixed: 40 * MIB, perImage: 0 }] }),
     );
     const lanes = (budget: number, changes: Partial<PlanRequest> = {}): number =>
-      planNetwork({ ...base, costs, wholeBatch: true, lanes: 8, feeds: true, budget, ...changes }).lanes;
+      planNetwork({ ...base, costs, wholeBatch: true, threads: 8, feeds: true, budget, ...changes }).lanes;
     expect(lanes(1000 * MIB)).toBe(3); // 256 MiB of weights pay for one.
     expect(lanes(200 * MIB)).toBe(2);
     expect(lanes(100 * MIB)).toBe(1);
-    expect(lanes(1000 * MIB, { lanes: 2 })).toBe(2);
+    expect(lanes(1000 * MIB, { threads: 2 })).toBe(2);
     expect(lanes(1000 * MIB, { wholeBatch: false })).toBe(1);
     expect(lanes(1000 * MIB, { costs: costs.map((cost, i) => ({ ...cost, waitsFor: i - 1 })) })).toBe(1);
   });

@@ -54,7 +54,7 @@ function planFor(stages: readonly Stage[], shares: number, changes: Partial<Netw
     budget: 2 ** 30,
     baseline: 0,
     wholeBatch: false,
-    lanes: 1,
+    threads: 1,
     feeds: true,
   };
   const plan = { ...planNetwork(request), ...changes };
@@ -96,8 +96,8 @@ describe('stages in shares', () => {
     const stages = stagesOf(file);
     const wanted = await resultOf(planFor(stages, 1, { weightsAs: 'mapped' }));
     expect(wanted).toHaveLength(IMAGES_RUN * WIDTH);
-    for (const [shares, imagesPerRun] of [[1, 5], [1, 2], [2, 5], [3, 2], [5, 1]] as const) {
-      const got = await resultOf(planFor(stages, shares, { imagesPerRun, weightsAs: 'fed' }));
+    for (const [shares, imagesPerRun, threadsPerShare] of [[1, 5, 1], [1, 2, 1], [2, 5, 1], [2, 5, 2], [3, 2, 1], [5, 1, 1]] as const) {
+      const got = await resultOf(planFor(stages, shares, { imagesPerRun, threadsPerShare, weightsAs: 'fed' }));
       const off = Math.max(...got.map((value, i) => Math.abs(value - (wanted[i] ?? Number.NaN))));
       expect(off, `${shares} shares, ${imagesPerRun} images a run`).toBeLessThan(1e-5);
     }

@@ -80,7 +80,9 @@ test('a file that is gone, is a folder or has become shorter is named', () => {
   expect(short.message).toContain(`ends at byte ${BYTES}`);
 });
 
-test('a weight that the runtime finds by itself is fed to no graph', () => {
+test('a weight that the runtime finds by itself is fed to no graph, nor is one that nobody reads', () => {
   const range = { name: 'mapped', shape: [1], file: files[0] ?? '', offset: 0, length: 1 };
   expect(thrownBy(() => viewsOf([{ range }], { bytes: 0, reads: [] })).message).toContain('mapped');
+  const unread = { range, input: { name: 'weight_0', type: ELEMENT.UINT8 } };
+  expect(thrownBy(() => viewsOf([unread], layOut([{ ...unread, range: { ...range, offset: 1 } }]))).message).toContain('no place');
 });
