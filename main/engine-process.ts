@@ -49,7 +49,7 @@ export type StartEngineProcess = (env: NodeJS.ProcessEnv, listener: EngineListen
  * for all threads, not one each that holds on to what was freed; what is larger than 8 MiB goes back to the system.
  */
 export const ENGINE_ARGUMENTS: readonly string[] = ['--max-semi-space-size=1', '--expose-gc'];
-const ENGINE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: String(8 << 20) };
+export const ENGINE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: String(8 << 20) };
 
 /**
  * Runs a job in a compute process of its own.

@@ -109,13 +109,19 @@ export function chunksOf(images: number, perRun: number): Chunk[] {
   }));
 }
 
-/** Pixels, for one, are read once and would lie there for the rest of the run. */
-export function forget(states: readonly Map<string, HostTensor>[], needed: ReadonlySet<string>): void {
+/**
+ * Pixels, for one, are read once and would lie there for the rest of the run.
+ * @returns whether some of it lies in shared memory, which garbage collectors alone give back
+ */
+export function forget(states: readonly Map<string, HostTensor>[], needed: ReadonlySet<string>): boolean {
+  let isShared = false;
   for (const state of states) {
     for (const [name, tensor] of state) {
       if (needed.has(name)) continue;
       state.delete(name);
       freed(tensor);
+      isShared ||= tensor.data.buffer instanceof SharedArrayBuffer;
     }
   }
+  return isShared;
 }

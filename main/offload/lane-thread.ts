@@ -24,6 +24,11 @@ export interface LaneWeights {
   readonly from: SharedArrayBuffer | BufferLayout;
 }
 
+/** Asks a lane to let go of shared memory that nobody has any more, see Reader.forget. */
+export interface LaneForget {
+  readonly forget: true;
+}
+
 export interface LaneResult {
   readonly results: Readonly<Record<string, HostTensor>>;
   readonly waitMs: number;
@@ -56,8 +61,13 @@ function readOwn({ bytes, reads }: BufferLayout): ArrayBuffer {
   return own;
 }
 
-serve<LaneTask, LaneResult>(
-  perform,
-  ({ results }) => Object.values(results).map(({ data }) => data.buffer as ArrayBuffer),
+function forget(): Promise<undefined> {
+  globalThis.gc?.();
+  return Promise.resolve(undefined);
+}
+
+serve<LaneTask | LaneForget, LaneResult | undefined>(
+  (task) => ('forget' in task ? forget() : perform(task)),
+  (result) => Object.values(result?.results ?? {}).map(({ data }) => data.buffer as ArrayBuffer),
   () => sessions.close(),
 );

@@ -2,7 +2,7 @@ import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph } from '../onnx/graph.ts';
 import type { GraphWeight } from '../onnx/built-graph.ts';
 import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
-import type { LaneResult, LaneSetup, LaneTask } from './lane-thread.ts';
+import type { LaneForget, LaneResult, LaneSetup, LaneTask } from './lane-thread.ts';
 import { LANE_SCRIPT } from './lanes.ts';
 import { outputName } from './stage.ts';
 import { buffersFor, type BufferedWeights } from './supply.ts';
@@ -40,12 +40,18 @@ export async function runInShares(run: NetworkRun): Promise<void> {
       if (next) buffers.order(weightsOf(next));
       await running;
       buffers.giveBack();
-      forget(states, shares[0].neededLater);
+      if (forget(states, shares[0].neededLater)) await letGo(threads);
     }
   } finally {
     await threads.close();
     await buffers.close();
   }
+}
+
+/** Else state that no stage takes any more would lie there for the rest of the run: lanes had it, too. */
+async function letGo(threads: Threads): Promise<void> {
+  await threads.performOnEach({ forget: true } satisfies LaneForget);
+  globalThis.gc?.();
 }
 
 function shareJoiner(run: NetworkRun): (at: number) => Shares | undefined {

@@ -19,6 +19,11 @@ export class Threads {
     return (lane as Lane).perform(work);
   }
 
+  /** Gives the same work to every thread. @throws I2lError as {@link perform} does */
+  async performOnEach(work: unknown): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.perform(work)));
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#lanes.map((lane) => lane.close()));
   }
