@@ -59,8 +59,8 @@ test('a plan and the room beside it are within the budget, also for fewer images
     fc.nat(3000 * MIB),
     fc.integer({ min: 1, max: 4 }),
     fc.boolean(),
-    (asked, memory, lanes, feeds) => {
-      const allowed = { memory, lanes, feeds };
+    (asked, memory, threads, feeds) => {
+      const allowed = { memory, threads, feeds };
       const plans = planOf(asked, allowed);
       if (!plans) return;
       planned++;
@@ -79,7 +79,7 @@ test('a plan and the room beside it are within the budget, also for fewer images
 
 test('jobs of up to eight images leave the same room', () => {
   const property = fc.property(works, fc.integer({ min: 1, max: 8 }), (asked, images) => {
-    const allowed = { memory: 100_000 * MIB, lanes: 1, feeds: true };
+    const allowed = { memory: 100_000 * MIB, threads: 1, feeds: true };
     const roomOf = (count: number): number => {
       const some = asked.map(({ network }) => ({ network, images: count }));
       return roomBeside(some, allowed, planAll(some, allowed).values());
