@@ -5,7 +5,7 @@ import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, ty
 import type { LaneForget, LaneResult, LaneSetup, LaneTask } from './lane-thread.ts';
 import { LANE_SCRIPT } from './lanes.ts';
 import { outputName } from './stage.ts';
-import { buffersFor, type BufferedWeights } from './supply.ts';
+import { buffersFor, type BufferedWeights, type WeightBuffers } from './supply.ts';
 import { Threads } from './threads.ts';
 import { viewsOf } from './weight-buffer.ts';
 
@@ -25,27 +25,42 @@ export async function runInShares(run: NetworkRun): Promise<void> {
   const threads = new Threads(LANE_SCRIPT, plan.shares, { threads: plan.threadsPerShare } satisfies LaneSetup);
   const buffers = buffersFor(plan, run.reader);
   const join = shareJoiner(run);
+  const ordered = (at: number): Shares | undefined => {
+    const shares = join(at);
+    if (shares) buffers.order(weightsOf(shares));
+    return shares;
+  };
   try {
-    let next = join(0);
-    if (next) buffers.order(weightsOf(next));
+    let next = ordered(0);
     for (let at = 0; next; at++) {
       await goOn(run);
       const shares = next;
-      const started = performance.now();
-      const weights = await named(shares[0].name, buffers.take());
-      const waitMs = performance.now() - started;
-      const running = runShares(run, shares, { threads, chunks, states, weights, waitMs });
-      running.catch(() => undefined); // It is waited for below, whatever happens to the next.
-      next = join(at + 1);
-      if (next) buffers.order(weightsOf(next));
-      await running;
-      buffers.giveBack();
+      await runStage(run, shares, { threads, chunks, states, buffers }, () => (next = ordered(at + 1)));
       if (forget(states, shares[0].neededLater)) await letGo(threads);
     }
   } finally {
     await threads.close();
     await buffers.close();
   }
+}
+
+interface Run {
+  readonly threads: Threads;
+  readonly chunks: readonly Chunk[];
+  readonly states: readonly Map<string, HostTensor>[];
+  readonly buffers: WeightBuffers;
+}
+
+/** A function of its own, so that nothing has its weights any more once it has returned. @param meanwhile done while it runs */
+async function runStage(run: NetworkRun, shares: Shares, { buffers, ...rest }: Run, meanwhile: () => void): Promise<void> {
+  const started = performance.now();
+  const weights = await named(shares[0].name, buffers.take());
+  const waitMs = performance.now() - started;
+  const running = runShares(run, shares, { ...rest, weights, waitMs });
+  running.catch(() => undefined); // It is waited for below, whatever happens meanwhile.
+  meanwhile();
+  await running;
+  buffers.giveBack();
 }
 
 /** Else state that no stage takes any more would lie there for the rest of the run: lanes had it, too. */
@@ -67,10 +82,7 @@ function weightsOf(shares: Shares): readonly GraphWeight[] {
   return shares.flatMap(({ built }) => built.weights);
 }
 
-interface SharedRun {
-  readonly threads: Threads;
-  readonly chunks: readonly Chunk[];
-  readonly states: readonly Map<string, HostTensor>[];
+interface SharedRun extends Omit<Run, 'buffers'> {
   readonly weights: BufferedWeights;
   readonly waitMs: number;
 }
