@@ -51,12 +51,12 @@ export const settings = {
   },
   memory: 'Memory budget',
   memoryHint: (total: string): string =>
-    `What the engine may use, of ${total} in this machine. A smaller budget reads the weights in smaller pieces; the result is the same.`,
+    `What the engine may use, of ${total} in this machine. With less, it works in smaller pieces and takes longer; the result is the same but for rounding.`,
   threads: 'CPU threads',
   threadsHint: (cores: string): string => `0 uses all ${cores} cores.`,
   fastEncoders: 'Encoders in 8 bits',
   fastEncodersHint:
-    'On the CPU a third less time; LoRAs come out very nearly the same. A copy of each encoder, half its size, is made once.',
+    'On the CPU: half to read, so faster from a slow disk, and less memory. LoRAs come out very nearly the same. A copy of each encoder, half its size, is made once.',
   keepEncoders: 'Keep encoders ready',
   keepEncodersHint:
     'With 8 bits: after a job they stay in memory for five minutes, as far as the budget has room. The next job is faster by as much.',

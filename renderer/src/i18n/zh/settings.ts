@@ -49,11 +49,11 @@ export const settings: Dictionary['settings'] = {
       : `结果与 CPU 一致，速度比其慢 ${(1 / times).toFixed(1)} 倍。`;
   },
   memory: '内存预算',
-  memoryHint: (total) => `引擎可使用的内存，本机共有 ${total}。预算较小时会分更小的块读取权重，结果相同。`,
+  memoryHint: (total) => `引擎可使用的内存，本机共有 ${total}。预算较小时会分更小的块处理，用时更长，结果仅有舍入差异。`,
   threads: 'CPU 线程数',
   threadsHint: (cores) => `0 表示使用全部 ${cores} 个核心。`,
   fastEncoders: '8 位编码器',
-  fastEncodersHint: '在 CPU 上用时约少三分之一；生成的 LoRA 几乎相同。每个编码器会制作一次副本，大小为原来的一半。',
+  fastEncodersHint: '在 CPU 上读取量减半，因此在慢速硬盘上更快，也更省内存；生成的 LoRA 几乎相同。每个编码器会制作一次副本，大小为原来的一半。',
   keepEncoders: '保留编码器',
   keepEncodersHint: '使用 8 位时：任务结束后，编码器留在剩余的内存预算中，最多五分钟，下一个任务因此更快。',
   copies: (size) => `副本：${size}`,
