@@ -19,8 +19,8 @@ export const LANE_SCRIPT = new URL('./lane-thread.ts', import.meta.url);
  */
 export async function runInLanes(run: NetworkRun, script = LANE_SCRIPT): Promise<void> {
   const { plan, reader } = run;
-  const lanes = new Threads(script, plan.lanes, { threads: 1 } satisfies LaneSetup);
   const state = new Map(Object.entries(run.load({ first: 0, count: plan.images })).map(([name, value]) => [name, shared(value)]));
+  const lanes = new Threads(script, plan.lanes, { threads: 1 } satisfies LaneSetup);
   const join = groupJoiner(run);
   const taken: Promise<void>[] = [];
   try {

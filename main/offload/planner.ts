@@ -100,7 +100,7 @@ export function planNetwork(request: PlanRequest): NetworkPlan {
   return {
     network,
     lanes,
-    threadsPerLane: independent > 1 ? 'one' : 'all',
+    threadsPerLane: independent > 1 && canFeed(request) ? 'one' : 'all',
     shares,
     threadsPerShare,
     weightsAs,

@@ -49,8 +49,8 @@ export function simulate(costs: readonly StageCost[], plan: NetworkPlan, machine
   let read = 0;
   let waiting = 0;
   plan.groups.forEach((group, i) => {
-    // As many groups ahead as there are lanes.
-    read = Math.max(read, started[i - plan.lanes - 1] ?? 0) + group.weightBytes / machine.diskBytesPerSecond;
+    // While the group before it is run, and as many ahead as there are lanes.
+    read = Math.max(read, started[i - plan.lanes] ?? 0) + group.weightBytes / machine.diskBytesPerSecond;
     const lane = lanes.indexOf(Math.min(...lanes));
     const free = Math.max(lanes[lane] ?? 0, done[group.waitsFor] ?? 0);
     const start = Math.max(free, read);
