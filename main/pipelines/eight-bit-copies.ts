@@ -15,12 +15,16 @@ export function openCopies(
   encoders: readonly OpenEncoder[],
   { emit }: PipelineContext,
 ): EightBitCopies {
-  if (!eightBit) return new Map();
-  if (device !== 'cpu') {
+  if (eightBit && device !== 'cpu') {
     emit({ type: 'note', message: `--fast is for the CPU: on ${device} the encoders' weights are used as they are.` });
     return new Map();
   }
-  return new Map(encoders.map((encoder) => [encoder, new EightBitCopy(eightBit.folder, encoder)]));
+  return copiesOf(encoders, eightBit);
+}
+
+/** Copies of all encoders, made or yet to be made. */
+export function copiesOf(encoders: readonly OpenEncoder[], eightBit: CreateJob['eightBit']): EightBitCopies {
+  return new Map(eightBit ? encoders.map((encoder) => [encoder, new EightBitCopy(eightBit.folder, encoder)]) : []);
 }
 
 /** A copy that a job makes before its encoders run. */

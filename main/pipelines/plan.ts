@@ -5,10 +5,9 @@ import { heldBytes } from '../offload/session-keeper.ts';
 import { simulate, type Machine } from '../offload/simulate.ts';
 import { allowance, planAll, roomBeside, threadsOf, type Allowance, type PreparedNetwork, type Work } from './context.ts';
 import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
-import { EightBitCopy } from './eight-bit-copy.ts';
+import { copiesOf, type EightBitCopies } from './eight-bit-copies.ts';
 import { guessedMachine } from './machines.ts';
 import { embeddingBytes, prepareEncoder } from './plan-encoding.ts';
-import type { OpenEncoder } from './open-encoders.ts';
 import { openModels, type OpenModels } from './open-models.ts';
 
 export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory' | 'eightBit'> & {
@@ -61,14 +60,12 @@ interface PlannedJob {
 
 /** What a job opens: its models, and the 8-bit copies that its encoders use. */
 interface OpenJob extends OpenModels {
-  readonly copies: ReadonlyMap<OpenEncoder, EightBitCopy>;
+  readonly copies: EightBitCopies;
 }
 
 function openJob(job: PlanJob): OpenJob {
   const open = openModels(job);
-  const { eightBit } = job;
-  if (!eightBit) return { ...open, copies: new Map() };
-  return { ...open, copies: new Map(open.encoders.map((encoder) => [encoder, new EightBitCopy(eightBit.folder, encoder)])) };
+  return { ...open, copies: copiesOf(open.encoders, job.eightBit) };
 }
 
 /** A job's networks in their order, each with its plan. */
