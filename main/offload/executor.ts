@@ -1,5 +1,5 @@
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type NetworkRun } from './group.ts';
+import { chunksOf, forget, freed, goOn, groupDone, groupJoiner, named, pick, type Chunk, type NetworkRun } from './group.ts';
 import { GroupSessions, type ReadyGroup } from './group-sessions.ts';
 import { runInLanes } from './lanes.ts';
 import { runInShares } from './shares.ts';
@@ -64,7 +64,7 @@ async function runGroup(
   ready: ReadyGroup,
   { chunks, states, weights, waitMs, sessions }: GroupRun,
 ): Promise<void> {
-  const { built, group, name, takes, keeps, emits } = ready.joined;
+  const { built, name, takes, keeps, emits } = ready.joined;
   const started = performance.now();
   let sinkMs = 0;
   const session = await named(name, sessions.open(ready));
@@ -85,10 +85,6 @@ async function runGroup(
     throw error;
   }
   await sessions.keep(ready, session, createMs);
-  const { network } = run.plan;
-  const wasKept = ready.kept !== undefined;
-  const weightBytes = wasKept ? 0 : group.weightBytes;
   const runMs = performance.now() - started - createMs - sinkMs;
-  run.trace.add({ network, stages: name, weightBytes, waitMs, createMs, runMs, sinkMs, wasKept });
-  run.onGroup(group, name);
+  groupDone(run, ready.joined, { waitMs, createMs, runMs, sinkMs, wasKept: ready.kept !== undefined });
 }

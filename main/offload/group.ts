@@ -8,7 +8,7 @@ import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import { joinStages, neededAfter, type Stage, type StageGraph } from './stage.ts';
-import type { Trace } from './trace.ts';
+import type { StageTrace, Trace } from './trace.ts';
 
 /** Images of one run: the first one's index, and how many. */
 export interface Chunk {
@@ -35,10 +35,8 @@ export interface NetworkRun {
 }
 
 /** A group of stages as it is run. */
-export interface JoinedGroup extends Pick<StageGraph, 'takes' | 'keeps' | 'emits'> {
+export interface JoinedGroup extends Pick<StageGraph, 'takes' | 'keeps' | 'emits' | 'hasParts'> {
   readonly built: BuiltGraph;
-  /** What it gives of the state is one share's, where the plan has shares. */
-  readonly hasParts: boolean;
   readonly group: StageGroup;
   /** Its first and last stage. */
   readonly name: string;
@@ -58,9 +56,8 @@ export function groupJoiner(
     if (!group) return undefined;
     const neededLater = needed(group.first + group.count - 1);
     const members = stages.slice(group.first, group.first + group.count);
-    const { graph, takes, keeps, emits } = joinStages(members, neededLater, options);
-    const hasParts = members.length === 1 && members[0]?.parts !== undefined;
-    return { hasParts, built: graph.build(), takes, keeps, emits, group, name: groupName(members), neededLater };
+    const { graph, takes, keeps, emits, hasParts } = joinStages(members, neededLater, options);
+    return { takes, keeps, emits, hasParts, built: graph.build(), group, name: groupName(members), neededLater };
   };
 }
 
@@ -99,6 +96,16 @@ export function pick(state: ReadonlyMap<string, HostTensor>, names: readonly str
 /** Gives a tensor's memory back at once: the garbage collector lets hundreds of megabytes gather. */
 export function freed({ data: { buffer } }: HostTensor): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
+
+/** What a group took; of one whose session an earlier job has left, no bytes were read. */
+export type GroupTimes = Pick<StageTrace, 'waitMs' | 'createMs' | 'runMs' | 'sinkMs' | 'wasKept'>;
+
+/** A group has run, and what it emits is taken: the trace and whoever counts progress are told. */
+export function groupDone(run: NetworkRun, { group, name }: Pick<JoinedGroup, 'group' | 'name'>, times: GroupTimes): void {
+  const weightBytes = times.wasKept ? 0 : group.weightBytes;
+  run.trace.add({ network: run.plan.network, stages: name, weightBytes, ...times });
+  run.onGroup(group, name);
 }
 
 /** The images of a plan, run by run. */

@@ -1,9 +1,10 @@
 import type { HostTensor } from '../contract/tensor.ts';
-import { freed, goOn, groupJoiner, named, pick, type JoinedGroup, type NetworkRun } from './group.ts';
-import type { LaneResult, LaneSetup, LaneTask } from './lane-thread.ts';
+import type { BuiltGraph } from '../onnx/graph.ts';
+import { freed, goOn, groupDone, groupJoiner, named, pick, type JoinedGroup, type NetworkRun } from './group.ts';
+import type { LaneResult, LaneSetup, LaneTask, LaneWeights } from './lane-thread.ts';
 import { outputName } from './stage.ts';
 import { Threads } from './threads.ts';
-import { layOut, viewsOf } from './weight-buffer.ts';
+import { layOut, viewsOf, type BufferLayout } from './weight-buffer.ts';
 
 /** Groups that are asked for ahead, for each lane: one is worked on, one waits while its bytes are read. */
 const AHEAD = 2;
@@ -28,13 +29,8 @@ export async function runInLanes(run: NetworkRun, script = LANE_SCRIPT): Promise
       await taken[Math.max(at - AHEAD * plan.lanes, joined.group.waitsFor)];
       await goOn(run);
       reader.warm(joined.built.weights.map(({ range }) => range));
-      const { weights, ...graph } = joined.built;
-      const layout = layOut(weights);
-      const task: LaneTask = {
-        graph,
-        state: pick(state, joined.takes),
-        weights: { views: viewsOf(weights, layout), from: layout },
-      };
+      const layout = layOut(joined.built.weights);
+      const task: LaneTask = { ...fedGraph(joined.built, layout, layout), state: pick(state, joined.takes) };
       const result = named(joined.name, lanes.perform(task) as Promise<LaneResult>);
       taken.push(inOrder(taken.at(-1), result, take.bind(undefined, run, joined, state)));
     }
@@ -51,21 +47,24 @@ function inOrder(before: Promise<void> | undefined, result: Promise<LaneResult>,
   return taken;
 }
 
-function take(
-  run: NetworkRun,
-  { group, name, keeps, emits }: JoinedGroup,
-  state: Map<string, HostTensor>,
-  result: LaneResult,
-): void {
+function take(run: NetworkRun, joined: JoinedGroup, state: Map<string, HostTensor>, result: LaneResult): void {
+  const { keeps, emits } = joined;
   const { results, waitMs, createMs, runMs } = result;
   for (const key of keeps) state.set(key, shared(results[outputName(key)] as HostTensor));
   const started = performance.now();
   for (const key of emits) run.sink(key, results[key] as HostTensor, { first: 0, count: run.plan.images });
   const sinkMs = performance.now() - started;
   for (const key of emits) freed(results[key] as HostTensor);
-  const { network } = run.plan;
-  run.trace.add({ network, stages: name, weightBytes: group.weightBytes, waitMs, createMs, runMs, sinkMs });
-  run.onGroup(group, name);
+  groupDone(run, joined, { waitMs, createMs, runMs, sinkMs });
+}
+
+/** A graph as a lane takes it. @param layout of a buffer that has its weights; @param from where the lane has that buffer from */
+export function fedGraph(
+  { weights, ...graph }: BuiltGraph,
+  layout: BufferLayout,
+  from: LaneWeights['from'],
+): Pick<LaneTask, 'graph' | 'weights'> {
+  return { graph, weights: { views: viewsOf(weights, layout), from } };
 }
 
 /** In memory that all lanes see, so that tokens of many megabytes are not copied for each group; the tensor itself is gone. */

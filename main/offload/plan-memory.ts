@@ -1,5 +1,6 @@
 import type { PlanRequest } from './planner.ts';
 import type { StageCost } from './stage.ts';
+import { roomFor } from './weight-buffer.ts';
 
 /** What a plan takes of memory. */
 
@@ -51,6 +52,11 @@ export function workBytes(costs: readonly StageCost[], imagesPerRun: number): nu
     earlier += results.fixed + results.perImage * imagesPerRun;
   }
   return most;
+}
+
+/** Both buffers that weights are fed from in turn, with room for the largest of these. @param weightBytes of each group */
+export function bufferBytes(weightBytes: readonly number[]): number {
+  return 2 * roomFor(Math.max(...weightBytes));
 }
 
 export function sumWeights(costs: readonly StageCost[]): number {

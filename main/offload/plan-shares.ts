@@ -1,10 +1,9 @@
-import { LANE_BYTES, resultBytes, stateBytes, sumWeights, workBytes } from './plan-memory.ts';
+import { bufferBytes, LANE_BYTES, resultBytes, stateBytes, sumWeights, workBytes } from './plan-memory.ts';
 import type { PlanRequest, StageGroup } from './planner.ts';
 import type { StageCost } from './stage.ts';
-import { roomFor } from './weight-buffer.ts';
 
 interface ShareRequest {
-  /** Threads. */
+  /** Parts in which stages are computed at the same time, each by a thread of its own or several. */
   readonly shares: number;
   readonly imagesPerRun: number;
   /** What each stage costs in so many shares: one of them, where it has parts. */
@@ -16,7 +15,7 @@ interface ShareRequest {
  * buffers; each has its own activations, and results that wait to be added.
  */
 export function inShares(request: PlanRequest, { shares, imagesPerRun, costs }: ShareRequest): readonly StageGroup[] {
-  const buffers = 2 * roomFor(Math.max(...request.costs.map((cost) => sumWeights([cost]))));
+  const buffers = bufferBytes(request.costs.map((cost) => sumWeights([cost])));
   return request.costs.map((whole, i) => {
     const share = [costs[i] ?? whole];
     const own = workBytes(share, imagesPerRun) + resultBytes(share, imagesPerRun);

@@ -2,8 +2,7 @@ import type { WeightsAs } from '../onnx/graph.ts';
 import { memoryRefusal, type ImageOf, type Shortfall } from './shortfall.ts';
 import type { StageCost } from './stage.ts';
 import { inShares } from './plan-shares.ts';
-import { deviceBytes, peakOf, sumWeights, type Manner } from './plan-memory.ts';
-import { roomFor } from './weight-buffer.ts';
+import { bufferBytes, deviceBytes, peakOf, sumWeights, type Manner } from './plan-memory.ts';
 
 /**
  * Decides how a network's stages run within a memory budget. A pure function of the stages' costs: the
@@ -123,7 +122,7 @@ function supplied(request: PlanRequest, manner: Manner): Supplied {
   const mapped = { groups, weightsAs: 'mapped', shares: 1, threadsPerShare: request.threads, imagesPerRun } as const;
   if (lanes > 1) return { ...mapped, weightsAs: 'fed' };
   if (!canFeed(request)) return mapped;
-  const buffers = 2 * roomFor(Math.max(...groups.map(({ weightBytes }) => weightBytes)));
+  const buffers = bufferBytes(groups.map(({ weightBytes }) => weightBytes));
   const fed = groups.map((group) => ({ ...group, peakBytes: group.peakBytes - group.weightBytes + buffers }));
   const fits = fed.every(({ peakBytes }) => peakBytes <= request.budget);
   return fits ? { ...mapped, groups: fed, weightsAs: 'fed' } : mapped;

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { I2lError, type ErrorShape } from '../contract/errors.ts';
+import { byPlace } from '../onnx/external-data.ts';
 import type { Trace } from './trace.ts';
 import type { PlacedRead } from './weight-buffer.ts';
 
@@ -94,9 +95,7 @@ export class Reader {
 
 /** Neighbouring tensors as one read, and each byte once; sorted by place, small gaps (other tensors) not bridged. */
 export function mergeRanges(ranges: readonly ReadRequest[]): ReadRequest[] {
-  const sorted = ranges
-    .map(({ file, offset, length }) => ({ file, offset, length }))
-    .sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.offset - b.offset));
+  const sorted = ranges.map(({ file, offset, length }) => ({ file, offset, length })).sort(byPlace);
   const merged: { file: string; offset: number; length: number }[] = [];
   for (const range of sorted) {
     const last = merged.at(-1);

@@ -1,13 +1,23 @@
-import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import type { BuiltGraph } from '../onnx/graph.ts';
+import type { HostTensor } from '../contract/tensor.ts';
 import type { GraphWeight } from '../onnx/built-graph.ts';
-import { chunksOf, forget, freed, goOn, groupJoiner, named, pick, type Chunk, type JoinedGroup, type NetworkRun } from './group.ts';
+import {
+  chunksOf,
+  forget,
+  freed,
+  goOn,
+  groupDone,
+  groupJoiner,
+  named,
+  pick,
+  type Chunk,
+  type JoinedGroup,
+  type NetworkRun,
+} from './group.ts';
 import type { LaneForget, LaneResult, LaneSetup, LaneTask } from './lane-thread.ts';
-import { LANE_SCRIPT } from './lanes.ts';
+import { fedGraph, LANE_SCRIPT } from './lanes.ts';
 import { outputName } from './stage.ts';
 import { buffersFor, type BufferedWeights, type WeightBuffers } from './supply.ts';
 import { Threads } from './threads.ts';
-import { viewsOf } from './weight-buffer.ts';
 
 /** A stage as it is run: a graph for each share, or one for a stage without parts. */
 type Shares = readonly [JoinedGroup, ...JoinedGroup[]];
@@ -88,12 +98,13 @@ interface SharedRun extends Omit<Run, 'buffers'> {
 }
 
 async function runShares(run: NetworkRun, shares: Shares, { threads, chunks, states, weights, waitMs }: SharedRun): Promise<void> {
-  const [{ name, group, keeps, emits, takes }] = shares;
+  const [{ name, keeps, emits, takes }] = shares;
   const started = performance.now();
+  const graphs = shares.map(({ built }) => fedGraph(built, weights.layout, weights.buffer));
   let [createMs, sinkMs] = [0, 0];
   for (const [i, chunk] of chunks.entries()) {
     const state = states[i] as Map<string, HostTensor>;
-    const tasks = shares.map(({ built }) => taskFor(built, pick(state, takes), weights));
+    const tasks = graphs.map((graph): LaneTask => ({ ...graph, state: pick(state, takes) }));
     const parts = await named(name, Promise.all(tasks.map((task) => threads.perform(task) as Promise<LaneResult>)));
     createMs += Math.max(...parts.map((part) => part.createMs));
     for (const key of keeps) state.set(key, sum(resultsOf(parts, outputName(key)), state.get(key)));
@@ -105,15 +116,8 @@ async function runShares(run: NetworkRun, shares: Shares, { threads, chunks, sta
     }
     sinkMs += performance.now() - before;
   }
-  const { network } = run.plan;
-  const { weightBytes } = group;
   const runMs = performance.now() - started - createMs - sinkMs;
-  run.trace.add({ network, stages: name, weightBytes, waitMs, createMs, runMs, sinkMs });
-  run.onGroup(group, name);
-}
-
-function taskFor({ weights, ...graph }: BuiltGraph, state: TensorMap, { buffer, layout }: BufferedWeights): LaneTask {
-  return { graph, state, weights: { views: viewsOf(weights, layout), from: buffer } };
+  groupDone(run, shares[0], { waitMs, createMs, runMs, sinkMs });
 }
 
 function resultsOf(parts: readonly LaneResult[], output: string): readonly [HostTensor, ...HostTensor[]] {

@@ -42,6 +42,8 @@ export interface StageGraph {
   readonly emits: readonly string[];
   /** The state that it takes or gives, as it leaves it. */
   readonly state: ReadonlyMap<string, Value>;
+  /** What it gives of the state is a share's, where the options name one. */
+  readonly hasParts: boolean;
 }
 
 const WHOLE: GraphOptions = { fusedAttention: true };
@@ -76,7 +78,7 @@ export function joinStages(stages: readonly Stage[], needed: ReadonlySet<string>
   }
   const keeps = [...changed].filter((name) => needed.has(name));
   for (const name of keeps) graph.output(outputName(name), required(state.get(name), 'the join', name));
-  return { graph, takes, keeps, emits, state };
+  return { graph, takes, keeps, emits, state, hasParts };
 }
 
 function required(value: Value | undefined, stage: string, name: string): Value {

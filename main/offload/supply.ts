@@ -48,6 +48,7 @@ class MappedWeights implements WeightSupply {
 
 /** Weights of a graph in a buffer that threads can share. */
 export interface BufferedWeights {
+  readonly weights: readonly GraphWeight[];
   readonly buffer: SharedArrayBuffer;
   readonly layout: BufferLayout;
 }
@@ -69,7 +70,7 @@ export class WeightBuffers {
   order(weights: readonly GraphWeight[]): void {
     const layout = layOut(weights);
     const buffer = this.#roomOf(layout.bytes);
-    this.#coming = this.#reader.load(layout.reads, buffer).then(() => ({ buffer, layout }));
+    this.#coming = this.#reader.load(layout.reads, buffer).then(() => ({ weights, buffer, layout }));
     this.#coming.catch(() => undefined); // Whoever takes them is told.
   }
 
@@ -108,20 +109,18 @@ export function buffersFor({ groups }: NetworkPlan, reader: Reader): WeightBuffe
 
 class FedWeights implements WeightSupply {
   readonly #buffers: WeightBuffers;
-  #ordered: readonly GraphWeight[] = [];
 
   constructor(buffers: WeightBuffers) {
     this.#buffers = buffers;
   }
 
   order({ weights }: BuiltGraph): void {
-    this.#ordered = weights;
     this.#buffers.order(weights);
   }
 
   async take(): Promise<TensorMap> {
-    const { buffer, layout } = await this.#buffers.take();
-    return feedsFrom(viewsOf(this.#ordered, layout), buffer);
+    const { weights, buffer, layout } = await this.#buffers.take();
+    return feedsFrom(viewsOf(weights, layout), buffer);
   }
 
   giveBack(): void {

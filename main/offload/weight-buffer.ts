@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import { placeOf } from '../onnx/external-data.ts';
+import { byPlace, placeOf } from '../onnx/external-data.ts';
 import type { GraphWeight } from '../onnx/built-graph.ts';
 import { ELEMENT, type ElementType } from '../onnx/proto.ts';
 
@@ -31,9 +31,7 @@ export function roomFor(weightBytes: number): number {
 }
 
 export function layOut(weights: readonly GraphWeight[]): BufferLayout {
-  const ranges = [...new Map(weights.map(({ range }) => [placeOf(range), range])).values()].sort((a, b) =>
-    a.file === b.file ? a.offset - b.offset : a.file < b.file ? -1 : 1,
-  );
+  const ranges = [...new Map(weights.map(({ range }) => [placeOf(range), range])).values()].sort(byPlace);
   let bytes = 0;
   const reads = ranges.map(({ file, offset, length }) => {
     const at = bytes;

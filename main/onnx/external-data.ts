@@ -17,6 +17,12 @@ export function externalTensor(name: string, type: ElementType, range: ByteRange
   };
 }
 
+/** Sorts ranges file by file, from front to back. */
+export function byPlace(a: Pick<ByteRange, 'file' | 'offset'>, b: Pick<ByteRange, 'file' | 'offset'>): number {
+  if (a.file === b.file) return a.offset - b.offset;
+  return a.file < b.file ? -1 : 1;
+}
+
 /** Tells ranges apart by their bytes. */
 export function placeOf({ file, offset, length }: Pick<ByteRange, 'file' | 'offset' | 'length'>): string {
   return `${file}:${offset}:${length}`;
