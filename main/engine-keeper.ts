@@ -1,4 +1,5 @@
-import type { EngineEvent, EngineRequest, Job } from './contract/job.ts';
+import type { EngineEvent, EngineRequest } from './contract/engine.ts';
+import type { Job } from './contract/job.ts';
 import { OVERFULL_CODE } from './engine-parent.ts';
 import { forkEngine, type EngineListener, type EngineProcess, type StartEngineProcess } from './engine-process.ts';
 

@@ -1,4 +1,4 @@
-import type { EngineEvent } from './contract/job.ts';
+import type { EngineEvent } from './contract/engine.ts';
 
 /** The process that started this engine. */
 export interface Parent {

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
-import { eventSchema, outputsOf, type EngineEvent, type EngineRequest, type Job, type JobResult } from './contract/job.ts';
+import { eventSchema, type EngineEvent, type EngineRequest, type JobResult } from './contract/engine.ts';
+import { outputsOf, type Job } from './contract/job.ts';
 import { I2lError } from './contract/errors.ts';
 import { NO_TELEMETRY } from './onnx/no-telemetry.ts';
 import { removeStaleParts, removeStalePartsIn } from './weights/stale-files.ts';

@@ -1,4 +1,4 @@
-import { requestSchema, type EngineEvent } from './contract/job.ts';
+import { requestSchema, type EngineEvent } from './contract/engine.ts';
 import { I2lError } from './contract/errors.ts';
 import { OVERFULL_CODE, parentOf } from './engine-parent.ts';
 import { KeeperOverfull, runJob, SessionKeeper } from './pipelines/run-job.ts';

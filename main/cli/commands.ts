@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
-import { jobSchema, outputsOf, type CreateJob, type EngineEvent, type Job, type JobResult } from '../contract/job.ts';
+import type { EngineEvent, JobResult } from '../contract/engine.ts';
+import { jobSchema, outputsOf, type CreateJob, type Job } from '../contract/job.ts';
 import { dataFolder } from '../data-folder.ts';
 import { runInEngine } from '../engine-process.ts';
 import { Devices, onDevice } from '../runners/devices.ts';

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import { fixedRankJob } from '../contract/fixed-rank-job.ts';
-import type { JobResult } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
 import { dataFolder } from '../data-folder.ts';
 import { inspectLora, type LoraSummary } from '../pipelines/inspect-lora.ts';
 import { keptSpectrum } from '../pipelines/spectrum-cache.ts';

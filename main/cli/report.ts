@@ -1,4 +1,4 @@
-import type { EngineEvent, JobProgress, JobResult } from '../contract/job.ts';
+import type { EngineEvent, JobProgress, JobResult } from '../contract/engine.ts';
 import type { ErrorFields, I2lError } from '../contract/errors.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { EngineEvent, JobResult } from '../contract/job.ts';
+import type { EngineEvent, JobResult } from '../contract/engine.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { Amount } from '../onnx/cost.ts';
 import type { Device } from '../contract/devices.ts';

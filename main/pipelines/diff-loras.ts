@@ -1,5 +1,6 @@
 import { I2lError } from '../contract/errors.ts';
-import type { DiffJob, JobResult } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
+import type { DiffJob } from '../contract/job.ts';
 import { openLora, type LoraModule } from '../lora/read-lora.ts';
 import type { InnerProducts, Tasks } from '../networks/lora-tasks.ts';
 import type { PipelineContext } from './context.ts';

@@ -2,7 +2,8 @@ import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { embeddingsFor } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
-import type { CreateJob, DecodeJob, EncodeJob, JobResult } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
+import type { CreateJob, DecodeJob, EncodeJob } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
 import type { Device } from '../contract/devices.ts';
 import {

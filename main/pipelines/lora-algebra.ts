@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { I2lError } from '../contract/errors.ts';
-import type { JobResult } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
 import {
   isHeavy,
   performTask,

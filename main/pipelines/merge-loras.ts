@@ -1,5 +1,6 @@
 import { I2lError } from '../contract/errors.ts';
-import type { JobResult, MergeJob } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
+import type { MergeJob } from '../contract/job.ts';
 import { renewedMetadata, warningOf, type Metadata } from '../lora/metadata.ts';
 import { openLora, type Lora } from '../lora/read-lora.ts';
 import { STORED_DTYPE, type RankedModule } from '../lora/write-lora.ts';

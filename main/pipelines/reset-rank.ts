@@ -1,4 +1,5 @@
-import type { JobResult, ResetRankJob, SpectrumJob } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
+import type { ResetRankJob, SpectrumJob } from '../contract/job.ts';
 import { DTYPE_BYTES } from '../contract/tensor.ts';
 import { renewedMetadata, SORTED_KEY, type Metadata } from '../lora/metadata.ts';
 import { openLora, type Lora } from '../lora/read-lora.ts';

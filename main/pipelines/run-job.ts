@@ -1,4 +1,5 @@
-import { outputsOf, type Job, type JobResult } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
+import { outputsOf, type Job } from '../contract/job.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
 import type { PipelineContext } from './context.ts';
 

@@ -1,4 +1,5 @@
-import type { JobResult, MergeJob, ResetRankJob } from '../contract/job.ts';
+import type { JobResult } from '../contract/engine.ts';
+import type { MergeJob, ResetRankJob } from '../contract/job.ts';
 import type { Metadata } from '../lora/metadata.ts';
 import { LoraWriter, type RankedModule } from '../lora/write-lora.ts';
 import type { Results } from '../networks/lora-tasks.ts';

@@ -1,13 +1,6 @@
 import { statSync } from 'node:fs';
-import {
-  createJobSchema,
-  loraSchema,
-  type CreateJob,
-  type EngineEvent,
-  type JobResult,
-  type LoraWritten,
-  type SetJob,
-} from '../contract/job.ts';
+import { loraSchema, type EngineEvent, type JobResult, type LoraWritten } from '../contract/engine.ts';
+import { createJobSchema, type CreateJob, type SetJob } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
 import { runInEngine } from '../engine-process.ts';
 import type { JobContext, JobRunner, Journal } from '../jobs/runner.ts';

@@ -10,7 +10,8 @@ import {
   type DeviceOutcome,
   type DeviceReport,
 } from '../contract/devices.ts';
-import type { EngineEvent, Job } from '../contract/job.ts';
+import type { EngineEvent } from '../contract/engine.ts';
+import type { Job } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
 import { runInEngine } from '../engine-process.ts';
 import { VERSION } from '../pipelines/version.ts';

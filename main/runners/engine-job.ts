@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import type { CreateJob, EngineEvent, Job, JobProgress, JobResult } from '../contract/job.ts';
+import type { EngineEvent, JobProgress, JobResult } from '../contract/engine.ts';
+import type { CreateJob, Job } from '../contract/job.ts';
 import { runInEngine } from '../engine-process.ts';
 import type { Lane } from '../contract/queue.ts';
 import type { JobContext, JobRunner, ProgressUpdate } from '../jobs/runner.ts';

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobResult } from '../../main/contract/job.ts';
+import type { JobResult } from '../../main/contract/engine.ts';
 import { ENCODERS, makeModels, STYLE } from './full.ts';
 import { bestGemm } from './gemm.ts';
 import { judge, measured } from './measure.ts';

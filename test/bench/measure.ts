@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { JobResult } from '../../main/contract/job.ts';
+import type { JobResult } from '../../main/contract/engine.ts';
 import { watchProcesses, type Usage } from './process-watch.ts';
 
 const command = fileURLToPath(new URL('../../build/i2l.mjs', import.meta.url));

@@ -1,7 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createJobSchema, type CreateJob, type JobResult } from '../../main/contract/job.ts';
+import type { JobResult } from '../../main/contract/engine.ts';
+import { createJobSchema, type CreateJob } from '../../main/contract/job.ts';
 import { EngineKeeper } from '../../main/engine-keeper.ts';
 import { runInEngine } from '../../main/engine-process.ts';
 import { ENCODERS, makeModels, STYLE } from './full.ts';

@@ -1,5 +1,6 @@
 import { I2lError } from '../../main/contract/errors.ts';
-import type { Job, JobResult } from '../../main/contract/job.ts';
+import type { JobResult } from '../../main/contract/engine.ts';
+import type { Job } from '../../main/contract/job.ts';
 import { runInEngine, type StartEngineProcess } from '../../main/engine-process.ts';
 import { watchProcesses, type ProcessWatch } from '../bench/process-watch.ts';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { eventSchema, type EngineEvent } from '../../main/contract/job.ts';
+import { eventSchema, type EngineEvent } from '../../main/contract/engine.ts';
 import { float32Bytes } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { endOf, startCli } from '../cli/run-cli.ts';

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CreateJob, EngineEvent, JobProgress } from '../../main/contract/job.ts';
+import type { EngineEvent, JobProgress } from '../../main/contract/engine.ts';
+import type { CreateJob } from '../../main/contract/job.ts';
 import { I2lError } from '../../main/contract/errors.ts';
 import { runInEngine, type EngineRun } from '../../main/engine-process.ts';
 import { planJob } from '../../main/pipelines/plan.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { z } from 'zod';
-import { eventSchema, type EngineEvent, type JobResult } from '../../main/contract/job.ts';
+import { eventSchema, type EngineEvent, type JobResult } from '../../main/contract/engine.ts';
 import type { ErrorCode } from '../../main/contract/errors.ts';
 import { tempFolder } from '../unit/temp.ts';
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { EngineEvent } from '../../main/contract/job.ts';
+import type { EngineEvent } from '../../main/contract/engine.ts';
 import { checkDevice } from '../../main/pipelines/device-check.ts';
 import { Devices } from '../../main/runners/devices.ts';
 import { readValues } from '../../main/weights/values.ts';
@@ -38,7 +38,9 @@ describe('on WebGPU', () => {
     test.each(goldenCases(network))('%s', async (name) => {
       const golden = readAll(goldenFolder(network, name, 'expected.safetensors'));
       const encoder = openEncoder(network, goldenFolder(network, name));
-      const embeddings = await encode(encoder, golden.get('pixel_values')?.values ?? new Float32Array(), 2 ** 30, { device: 'webgpu' });
+      const embeddings = await encode(encoder, golden.get('pixel_values')?.values ?? new Float32Array(), 2 ** 30, {
+        device: 'webgpu',
+      });
       expect(relativeError(embeddings, golden.get('embedding')?.values ?? [])).toBeLessThan(BAR);
     });
   });

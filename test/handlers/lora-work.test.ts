@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApp, type App } from '../../main/app.ts';
 import type { Api } from '../../main/contract/api.ts';
 import { I2lError } from '../../main/contract/errors.ts';
-import type { JobResult } from '../../main/contract/job.ts';
+import type { JobResult } from '../../main/contract/engine.ts';
 import type { SpectrumView } from '../../main/contract/lora-work.ts';
 import type { LoraView } from '../../main/contract/loras.ts';
 import { hasEnded, type JobDetails, type JobView } from '../../main/contract/queue.ts';

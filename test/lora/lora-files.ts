@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Job, JobResult } from '../../main/contract/job.ts';
+import type { JobResult } from '../../main/contract/engine.ts';
+import type { Job } from '../../main/contract/job.ts';
 import { openLora, type Lora } from '../../main/lora/read-lora.ts';
 import { runJob } from '../../main/pipelines/run-job.ts';
 import { mulberry32 } from '../../main/weights/synthetic.ts';

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { I2lError } from '../../main/contract/errors.ts';
-import type { EngineEvent, ResetRankJob } from '../../main/contract/job.ts';
+import type { EngineEvent } from '../../main/contract/engine.ts';
+import type { ResetRankJob } from '../../main/contract/job.ts';
 import { openLora } from '../../main/lora/read-lora.ts';
 import { performTask, taskKernels, type Results, type SentTask } from '../../main/networks/lora-tasks.ts';
 import { kernelBytes, Kernels } from '../../main/offload/kernels.ts';

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { EngineEvent } from '../../main/contract/job.ts';
+import type { EngineEvent } from '../../main/contract/engine.ts';
 import { NetworkRunner } from '../../main/pipelines/context.ts';
 import { EightBitCopy, type CopiedEncoder } from '../../main/pipelines/eight-bit-copy.ts';
 import { runJob } from '../../main/pipelines/run-job.ts';

@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync,
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { CreateJob, EngineEvent, JobResult, SetJob } from '../../main/contract/job.ts';
+import type { EngineEvent, JobResult } from '../../main/contract/engine.ts';
+import type { CreateJob, SetJob } from '../../main/contract/job.ts';
 import { planJob } from '../../main/pipelines/plan.ts';
 import { runJob } from '../../main/pipelines/run-job.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';

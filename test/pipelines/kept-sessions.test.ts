@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { CreateJob, EngineEvent, JobProgress, JobResult } from '../../main/contract/job.ts';
+import type { EngineEvent, JobProgress, JobResult } from '../../main/contract/engine.ts';
+import type { CreateJob } from '../../main/contract/job.ts';
 import { KeeperOverfull, runJob, SessionKeeper } from '../../main/pipelines/run-job.ts';
 import { readSafetensors } from '../../main/weights/safetensors.ts';
 import { copyModels, photographsJob } from '../parity/photographs-job.ts';

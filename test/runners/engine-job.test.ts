@@ -1,14 +1,8 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import {
-  resetRankJobSchema,
-  type CreateJob,
-  type EngineEvent,
-  type Job,
-  type JobResult,
-  type ResetRankJob,
-} from '../../main/contract/job.ts';
+import type { EngineEvent, JobResult } from '../../main/contract/engine.ts';
+import { resetRankJobSchema, type CreateJob, type Job, type ResetRankJob } from '../../main/contract/job.ts';
 import { I2lError } from '../../main/contract/errors.ts';
 import { hasEnded } from '../../main/contract/queue.ts';
 import { runInEngine, type EngineRun } from '../../main/engine-process.ts';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openApp, type App } from '../../main/app.ts';
 import { hasEnded as isOver } from '../../main/contract/queue.ts';
-import { resultSchema } from '../../main/contract/job.ts';
+import { resultSchema } from '../../main/contract/engine.ts';
 import { childrenOf, hasEnded, until } from '../chaos/processes.ts';
 import { copyModels, photographsJob } from '../parity/photographs-job.ts';
 import { tempFolder } from '../unit/temp.ts';

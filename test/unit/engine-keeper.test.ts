@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { EngineEvent, EngineRequest, Job, JobResult } from '../../main/contract/job.ts';
+import type { EngineEvent, EngineRequest, JobResult } from '../../main/contract/engine.ts';
+import type { Job } from '../../main/contract/job.ts';
 import { EngineKeeper } from '../../main/engine-keeper.ts';
 import { OVERFULL_CODE } from '../../main/engine-parent.ts';
 import { runInEngine, type EngineEnd, type EngineListener, type StartEngineProcess } from '../../main/engine-process.ts';

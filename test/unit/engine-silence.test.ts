@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { EngineEvent, JobResult, SpectrumJob } from '../../main/contract/job.ts';
+import type { EngineEvent, JobResult } from '../../main/contract/engine.ts';
+import type { SpectrumJob } from '../../main/contract/job.ts';
 import { runInEngine, type EngineListener, type StartEngineProcess } from '../../main/engine-process.ts';
 import { rejectionOf } from './errors.ts';
 

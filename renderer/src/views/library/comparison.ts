@@ -1,4 +1,4 @@
-import type { JobResult } from '../../../../main/contract/job.ts';
+import type { JobResult } from '../../../../main/contract/engine.ts';
 
 type Comparison = NonNullable<JobResult['comparison']>;
 
