@@ -4,7 +4,9 @@
  */
 import type { LoraModule } from '../lora/read-lora.ts';
 import { factorName, type StoredDtype } from '../lora/write-lora.ts';
+import type { LinearChain } from '../linear/chain.ts';
 import { IMAGES, type Graph, type Value } from '../onnx/graph.ts';
+import { chainResults, chainStage } from '../offload/chain-stage.ts';
 import type { Port, Stage } from '../offload/stage.ts';
 import type { BlockWeights, Decoder, I2lConfig } from './i2l.ts';
 
@@ -50,15 +52,17 @@ export function i2lStages({ experts, statics }: I2lParts, dtype: StoredDtype): r
   if (!first) throw new RangeError('an image-to-LoRA network without an expert');
   return first.blocks.flatMap(({ key, modules }, block) => [
     ...experts.flatMap((part) => residualStage(part, block)),
-    ...modules.map(({ module }, at): Stage => ({
-      id: `${key} ${module.path}`,
-      takes: [...new Map(experts.flatMap(portsOf).map((port) => [port.name, port])).values()],
-      build: (g, take) => {
-        const decoded = experts.map((part) => decodeModule(g, take, part, block, at, dtype));
+    ...modules.map(({ module }, at): Stage => {
+      const id = `${key} ${module.path}`;
+      const takes = [...new Map(experts.flatMap(portsOf).map((port) => [port.name, port])).values()];
+      const chains = experts.flatMap((part) => moduleChains(part, block, at, dtype));
+      if (statics.length === 0) return chainStage(id, takes, chains);
+      const build: Stage['build'] = (g, take) => {
         const fixed = statics.map((part) => staticModule(g, part, module.path, dtype));
-        return { emit: Object.assign({}, ...decoded, ...fixed) as Record<string, Value> };
-      },
-    })),
+        return { emit: Object.assign(chainResults(g, take, chains), ...fixed) as Record<string, Value> };
+      };
+      return { id, takes, build };
+    }),
   ]);
 }
 
@@ -93,29 +97,20 @@ function residualStage({ name, config, blocks }: ExpertPart, block: number): Sta
   ];
 }
 
-function decodeModule(
-  g: Graph,
-  take: (name: string) => Value,
-  { name, config, blocks }: ExpertPart,
-  block: number,
-  at: number,
-  dtype: StoredDtype,
-): Record<string, Value> {
+/** A is scaled by each image's factor; what the images' ranks lie beside are its columns for B, its rows for A. */
+function moduleChains({ name, config, blocks }: ExpertPart, block: number, at: number, dtype: StoredDtype): readonly LinearChain[] {
   const weights = blocks[block]?.modules[at];
   if (!weights) throw new RangeError(`${name} has no module ${at} in block ${block}`);
   const { module, a, b } = weights;
-  const { rank } = config;
-  const decode = (w: Decoder): Value => {
-    const reduced = g.linear(take('embedding'), w.projIn);
-    return g.linear(config.residual ? g.add(reduced, take(residualState(name))) : reduced, w.projOut);
-  };
-  const rows = g.reshape(g.mul(decode(a), take(factorState(name))), [{ perImage: rank }, module.in]);
-  const perImage = g.reshape(decode(b), [IMAGES, module.out, rank]);
-  const columns = g.reshape(g.transpose(perImage, [1, 0, 2]), [module.out, { perImage: rank }]);
-  return {
-    [partName(module.path, 'A', name)]: g.store(rows, dtype),
-    [partName(module.path, 'B', name)]: g.store(columns, dtype),
-  };
+  const layers = ({ projIn, projOut }: Decoder): LinearChain['layers'] => [
+    { weight: projIn, add: config.residual && residualState(name) },
+    { weight: projOut },
+  ];
+  const common = { input: 'embedding', rank: config.rank, dtype } as const;
+  return [
+    { ...common, name: partName(module.path, 'A', name), layers: layers(a), factor: factorState(name), images: 'below' },
+    { ...common, name: partName(module.path, 'B', name), layers: layers(b), images: 'beside' },
+  ];
 }
 
 function staticModule(g: Graph, { name, strength, modules }: StaticPart, path: string, dtype: StoredDtype): Record<string, Value> {

@@ -14,7 +14,7 @@ import { supplyFor } from './supply.ts';
 export async function runNetwork(run: NetworkRun): Promise<void> {
   const { plan, session } = run;
   if (plan.shares > 1) await runInShares(run);
-  else if (plan.lanes > 1) await runInLanes(run);
+  else if (plan.lanes > 1 || plan.work === 'chains') await runInLanes(run);
   else await runInTurn(plan.threadsPerLane === 'one' ? { ...run, session: { ...session, threads: 1 } } : run);
 }
 

@@ -1,9 +1,10 @@
 import { workerData } from 'node:worker_threads';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { RunnableGraph } from '../onnx/runtime.ts';
+import { readInto } from './placed-reads.ts';
 import { modelKey, SessionCache } from './session-cache.ts';
 import { serve } from './threads.ts';
-import { feedsFrom, readInto, type BufferLayout, type FeedView } from './weight-buffer.ts';
+import { feedsFrom, type BufferLayout, type FeedView } from './weight-buffer.ts';
 
 /** What a lane is started with. */
 export interface LaneSetup {

@@ -1,5 +1,6 @@
-import type { HostTensor } from '../contract/tensor.ts';
+import type { ByteRange, HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { BuiltGraph } from '../onnx/graph.ts';
+import { chainWork } from './chain-lanes.ts';
 import { freed, goOn, groupDone, groupJoiner, named, pick, type JoinedGroup, type NetworkRun } from './group.ts';
 import type { LaneResult, LaneSetup, LaneTask, LaneWeights } from './lane-thread.ts';
 import { outputName } from './stage.ts';
@@ -11,26 +12,43 @@ const AHEAD = 2;
 
 export const LANE_SCRIPT = new URL('./lane-thread.ts', import.meta.url);
 
+/** A group of stages as lanes take it. */
+export interface LaneGroup extends Pick<JoinedGroup, 'group' | 'name' | 'takes' | 'keeps' | 'emits'> {
+  readonly weights: readonly { readonly range: ByteRange }[];
+  /** What its lane is asked for. @param layout of a buffer that the lane reads its weights to */
+  readonly task: (state: TensorMap, layout: BufferLayout) => unknown;
+}
+
+/** How lanes compute. */
+export interface LaneWork {
+  /** What a lane's thread runs, and what it is started with; it answers with a {@link LaneResult}. */
+  readonly script: URL;
+  readonly setup?: LaneSetup;
+  /** The reader brings the bytes of waiting groups into the system's cache: work takes longer than to read them. */
+  readonly readsAhead: boolean;
+  readonly join: (at: number) => LaneGroup | undefined;
+}
+
 /**
  * Runs groups of stages side by side, each on a thread of its own: the runtime casts a group's weights on one
  * thread however many it is given. What a group emits is taken in the groups' order, so that nothing depends on
  * which lane was faster. All images go in one run.
- * @param script what a lane's thread runs
  * @throws I2lError as runNetwork does; INTERNAL if a lane's thread stops
  */
-export async function runInLanes(run: NetworkRun, script = LANE_SCRIPT): Promise<void> {
+export async function runInLanes(
+  run: NetworkRun,
+  { script, setup, readsAhead, join }: LaneWork = run.plan.work === 'chains' ? chainWork(run) : graphWork(run),
+): Promise<void> {
   const { plan, reader } = run;
   const state = new Map(Object.entries(run.load({ first: 0, count: plan.images })).map(([name, value]) => [name, shared(value)]));
-  const lanes = new Threads(script, plan.lanes, { threads: 1 } satisfies LaneSetup);
-  const join = groupJoiner(run);
+  const lanes = new Threads(script, plan.lanes, setup);
   const taken: Promise<void>[] = [];
   try {
     for (let at = 0, joined = join(0); joined; joined = join(++at)) {
       await taken[Math.max(at - AHEAD * plan.lanes, joined.group.waitsFor)];
       await goOn(run);
-      reader.warm(joined.built.weights.map(({ range }) => range));
-      const layout = layOut(joined.built.weights);
-      const task: LaneTask = { ...fedGraph(joined.built, layout, layout), state: pick(state, joined.takes) };
+      if (readsAhead) reader.warm(joined.weights.map(({ range }) => range));
+      const task = joined.task(pick(state, joined.takes), layOut(joined.weights));
       const result = named(joined.name, lanes.perform(task) as Promise<LaneResult>);
       taken.push(inOrder(taken.at(-1), result, take.bind(undefined, run, joined, state)));
     }
@@ -40,6 +58,23 @@ export async function runInLanes(run: NetworkRun, script = LANE_SCRIPT): Promise
   }
 }
 
+/** Lanes that run graphs. */
+export function graphWork(run: NetworkRun, script = LANE_SCRIPT): LaneWork {
+  const join = groupJoiner(run);
+  return {
+    script,
+    setup: { threads: 1 },
+    readsAhead: true,
+    join: (at) => {
+      const joined = join(at);
+      if (!joined) return undefined;
+      const { built, ...group } = joined;
+      const task = (state: TensorMap, layout: BufferLayout): LaneTask => ({ ...fedGraph(built, layout, layout), state });
+      return { ...group, weights: built.weights, task };
+    },
+  };
+}
+
 /** Takes a result once all before it are taken. A failure that nobody waits for yet is not an unhandled one. */
 function inOrder(before: Promise<void> | undefined, result: Promise<LaneResult>, use: (result: LaneResult) => void): Promise<void> {
   const taken = Promise.all([result, before]).then(([ready]) => use(ready));
@@ -47,7 +82,7 @@ function inOrder(before: Promise<void> | undefined, result: Promise<LaneResult>,
   return taken;
 }
 
-function take(run: NetworkRun, joined: JoinedGroup, state: Map<string, HostTensor>, result: LaneResult): void {
+function take(run: NetworkRun, joined: LaneGroup, state: Map<string, HostTensor>, result: LaneResult): void {
   const { keeps, emits } = joined;
   const { results, waitMs, createMs, runMs } = result;
   for (const key of keeps) state.set(key, shared(results[outputName(key)] as HostTensor));

@@ -6,6 +6,10 @@ import { roomFor } from './weight-buffer.ts';
 
 /** A thread with Node and the runtime in it. */
 export const LANE_BYTES = 24 << 20;
+/** A thread with Node alone. */
+export const CHAIN_LANE_BYTES = 12 << 20;
+/** Joining stages spares a session's set-up, or a message; groups that run side by side take memory together. */
+export const JOINED_LANE_BYTES = 12 << 20;
 
 /** What a run of stages is like. */
 export interface Manner {

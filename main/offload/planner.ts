@@ -1,8 +1,9 @@
 import type { WeightsAs } from '../onnx/graph.ts';
 import { memoryRefusal, type ImageOf, type Shortfall } from './shortfall.ts';
 import type { StageCost } from './stage.ts';
+import { areChains, inChains } from './plan-chains.ts';
 import { inShares } from './plan-shares.ts';
-import { bufferBytes, deviceBytes, peakOf, sumWeights, type Manner } from './plan-memory.ts';
+import { bufferBytes, deviceBytes, JOINED_LANE_BYTES, peakOf, sumWeights, type Manner } from './plan-memory.ts';
 
 /**
  * Decides how a network's stages run within a memory budget. A pure function of the stages' costs: the
@@ -12,6 +13,8 @@ export interface PlanRequest {
   readonly network: string;
   readonly costs: readonly StageCost[];
   readonly images: number;
+  /** Graphs are run over no fewer; absent: 1. */
+  readonly leastImages?: number | undefined;
   /** Bytes that the engine's process may reach. */
   readonly budget: number;
   /** Bytes that it takes before any stage. */
@@ -48,6 +51,8 @@ export interface StageGroup {
 
 export interface NetworkPlan {
   readonly network: string;
+  /** What computes: graphs of the runtime, or our own products where all stages are chains of linear layers, see linear/. */
+  readonly work: 'graphs' | 'chains';
   /** Groups that run at the same time. */
   readonly lanes: number;
   /**
@@ -76,8 +81,6 @@ const JOINED_BYTES = 64 << 20;
 const MOST_IMAGES_PER_RUN = 8;
 /** The same where threads share stages: with more, activations no longer stay in the processor's cache. */
 const MOST_IMAGES_PER_SHARED_RUN = 2;
-/** The same for groups that run side by side, which take memory together. */
-const JOINED_LANE_BYTES = 12 << 20;
 /** More lanes or shares than this read faster than memory gives. */
 const MOST_SIDE_BY_SIDE = 8;
 /** Shares that leave more threads idle lose more than they gain: one session on all threads is faster. */
@@ -88,28 +91,49 @@ const LEAST_LANE_BYTES = 256 << 20;
 const LEAST_SHARED_BYTES = 512 << 20;
 
 /** @throws I2lError MEMORY_BUDGET, with the smallest budgets that work */
-export function planNetwork(request: PlanRequest): NetworkPlan {
-  const { network, costs, images } = request;
+export function planNetwork(asked: PlanRequest): NetworkPlan {
+  const request = forGraphs(asked);
   const most = chooseImagesPerRun(request);
-  const independent = request.wholeBatch ? independentRows(costs) : 1;
-  const lanes = chooseLanes(request, most, independent);
-  const shared = lanes === 1 && canFeed(request) ? chooseShares(request, most) : undefined;
-  const { groups, weightsAs, shares, threadsPerShare, imagesPerRun } = shared ?? supplied(request, { imagesPerRun: most, lanes });
-  const flops = costs.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * images, 0);
+  const { groups, images, ...chosen } = chooseChains(asked) ?? chooseGraphs(request, most);
+  const { network, costs } = request;
   return {
     network,
-    lanes,
-    threadsPerLane: independent > 1 && canFeed(request) ? 'one' : 'all',
-    shares,
-    threadsPerShare,
-    weightsAs,
+    ...chosen,
     groups,
-    imagesPerRun,
     images,
     weightBytes: groups.reduce((sum, group) => sum + group.weightBytes, 0),
-    flops,
+    flops: costs.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * images, 0),
     peakBytes: Math.max(decodingPeak(request), ...groups.map((group) => group.peakBytes)),
   };
+}
+
+/** What of a plan is chosen. */
+type Chosen = Omit<NetworkPlan, 'network' | 'weightBytes' | 'flops' | 'peakBytes'>;
+
+function forGraphs(request: PlanRequest): PlanRequest {
+  return { ...request, images: Math.max(request.images, request.leastImages ?? 1) };
+}
+
+/** In as many lanes as the memory allows; undefined where there are other stages, or too little memory for one. */
+function chooseChains(request: PlanRequest): Chosen | undefined {
+  if (!areChains(request)) return undefined;
+  const { costs, budget, threads, images } = request;
+  for (let lanes = Math.max(1, mostLanes(request, costs.length)); lanes > 0; lanes--) {
+    const groups = inChains(request, lanes);
+    if (groups.some(({ peakBytes }) => peakBytes > budget)) continue;
+    const whole = { shares: 1, threadsPerShare: threads, imagesPerRun: images, images };
+    return { work: 'chains', lanes, threadsPerLane: 'one', weightsAs: 'fed', groups, ...whole };
+  }
+  return undefined;
+}
+
+function chooseGraphs(request: PlanRequest, most: number): Chosen {
+  const independent = request.wholeBatch ? independentRows(request.costs) : 1;
+  const lanes = chooseLanes(request, most, independent);
+  const shared = lanes === 1 && canFeed(request) ? chooseShares(request, most) : undefined;
+  const threadsPerLane = independent > 1 && canFeed(request) ? 'one' : 'all';
+  const manner = shared ?? supplied(request, { imagesPerRun: most, lanes });
+  return { work: 'graphs', lanes, threadsPerLane, images: request.images, ...manner };
 }
 
 /** How groups come by their weights, and are computed. */
@@ -153,11 +177,15 @@ function canFeed({ feeds, costs }: PlanRequest): boolean {
 function chooseLanes(request: PlanRequest, imagesPerRun: number, independent: number): number {
   const { costs, budget } = request;
   if (!canFeed(request)) return 1;
-  const most = Math.min(request.threads, MOST_SIDE_BY_SIDE, independent, Math.floor(sumWeights(costs) / LEAST_LANE_BYTES));
-  for (let lanes = most; lanes > 1; lanes--) {
+  for (let lanes = mostLanes(request, independent); lanes > 1; lanes--) {
     if (costs.every((cost) => peakOf(request, [cost], { imagesPerRun, lanes }) <= budget)) return lanes;
   }
   return 1;
+}
+
+/** As many as there are threads and work for, whatever the memory. */
+function mostLanes({ costs, threads }: PlanRequest, independent: number): number {
+  return Math.min(threads, MOST_SIDE_BY_SIDE, independent, Math.floor(sumWeights(costs) / LEAST_LANE_BYTES));
 }
 
 /** How many times the longest row of stages that wait for one another all stages are, by their bytes. */
@@ -181,7 +209,8 @@ function leastImagesPerRun({ images, wholeBatch }: PlanRequest): number {
 }
 
 /** What keeps a network from running at all: of each budget that is too small, the stage that needs most. */
-export function shortfalls(request: PlanRequest): Shortfall[] {
+export function shortfalls(asked: PlanRequest): Shortfall[] {
+  const request = forGraphs(asked);
   return shortfallsAt(request, leastImagesPerRun(request));
 }
 

@@ -1,8 +1,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { I2lError } from '../contract/errors.ts';
+import { readInto } from './placed-reads.ts';
 import type { ReaderReport, ReaderTask, ReadRequest } from './reader.ts';
-import { readInto } from './weight-buffer.ts';
 
 /**
  * The reader thread: brings the next stage's bytes while this one computes. Those that are fed to a graph it reads into the

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { I2lError, type ErrorShape } from '../contract/errors.ts';
 import { byPlace } from '../onnx/external-data.ts';
+import type { PlacedRead } from './placed-reads.ts';
 import type { Trace } from './trace.ts';
-import type { PlacedRead } from './weight-buffer.ts';
 
 export interface ReadRequest {
   readonly file: string;

@@ -14,6 +14,9 @@ export interface Machine {
   /** Products of bytes, see onnx/eight-bit.ts, and bytes that are laid out for them. */
   readonly byteFlopsPerSecond: number;
   readonly packBytesPerSecond: number;
+  /** Weight bytes of chains of linear layers that one core brings to where it multiplies them, and its work on them and their results. */
+  readonly chainBytesPerSecond: number;
+  readonly chainFlopsPerSecond: number;
   /** Seconds to make one stage ready. */
   readonly stageSeconds: number;
   readonly device?: DeviceSpeed | undefined;
@@ -81,6 +84,9 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
   const flops = members.reduce((sum, cost) => sum + cost.flops.fixed + cost.flops.perImage * plan.images, 0);
   const setUp = machine.stageSeconds * members.length;
   const { device, cores } = machine;
+  if (plan.work === 'chains') {
+    return setUp + group.weightBytes / machine.chainBytesPerSecond + flops / machine.chainFlopsPerSecond;
+  }
   const bytes = weightBytesOf(members);
   const castRate = machine.castBytesPerSecond * (plan.weightsAs === 'mapped' ? MAPPED_SHARE : 1) * plan.shares;
   const cast = bytes.cast / castRate;

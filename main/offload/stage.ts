@@ -1,3 +1,5 @@
+import { chainBytes } from '../linear/chain-runner.ts';
+import { isRunnable, type LinearChain } from '../linear/chain.ts';
 import type { GraphCost } from '../onnx/cost.ts';
 import { bytesOf } from '../onnx/dims.ts';
 import { Graph, type GraphOptions, type Value } from '../onnx/graph.ts';
@@ -19,6 +21,8 @@ export interface Stage {
    * parts that add up. Absent: as a whole alone.
    */
   readonly parts?: number;
+  /** It is these chains and nothing else, see chain-stage.ts. */
+  readonly chains?: readonly LinearChain[];
   readonly build: (graph: Graph, take: (name: string) => Value) => StageResult;
 }
 
@@ -98,6 +102,8 @@ export interface StageCost extends GraphCost {
   /** Bytes of one image's state while it runs: what it takes, and what waits for stages behind it. */
   readonly stateBytes: number;
   readonly parts?: number | undefined;
+  /** Of a stage of chains that can be run without the runtime: what they take beside their weights, for an image. */
+  readonly chainBytes?: number | undefined;
 }
 
 /** What each stage costs, read off the graph that it builds; with a share among the options, what that costs of one that has parts. */
@@ -106,16 +112,17 @@ export function stageCosts(stages: readonly Stage[], options?: GraphOptions): St
   const built = stages.map((stage, i) => buildAlone(stage, needed(i), options));
   const state = stateBytes(built, needed);
   const changedBy = new Map<string, number>();
-  return built.map(({ id, parts, taken, kept, cost }, i) => {
+  return built.map(({ id, parts, chainBytes, taken, kept, cost }, i) => {
     const waitsFor = Math.max(-1, ...[...taken.keys()].map((name) => changedBy.get(name) ?? -1));
     for (const name of kept.keys()) changedBy.set(name, i);
-    return { id, parts, waitsFor, stateBytes: state[i] as number, ...cost };
+    return { id, parts, chainBytes, waitsFor, stateBytes: state[i] as number, ...cost };
   });
 }
 
 interface BuiltStage {
   readonly id: string;
   readonly parts: number | undefined;
+  readonly chainBytes: number | undefined;
   /** Bytes of one image's state that it takes, by name. */
   readonly taken: ReadonlyMap<string, number>;
   /** And that it gives to stages behind it. */
@@ -128,6 +135,7 @@ function buildAlone(stage: Stage, needed: ReadonlySet<string>, options: GraphOpt
   return {
     id: stage.id,
     parts: stage.parts,
+    chainBytes: stage.chains?.every(isRunnable) ? Math.max(...stage.chains.map(chainBytes)) : undefined,
     taken: new Map(stage.takes.map(({ name, value }) => [name, bytesOf(value(new Graph()))])),
     kept: new Map(keeps.map((name) => [name, bytesOf(required(state.get(name), stage.id, name))])),
     cost: graph.cost(),

@@ -1,23 +1,15 @@
-import { closeSync, openSync, readSync } from 'node:fs';
-import { fileError, I2lError } from '../contract/errors.ts';
-import type { HostTensor, TensorMap } from '../contract/tensor.ts';
+import { I2lError } from '../contract/errors.ts';
+import type { ByteRange, HostTensor, TensorMap } from '../contract/tensor.ts';
 import { byPlace, placeOf } from '../onnx/external-data.ts';
 import type { GraphWeight } from '../onnx/built-graph.ts';
 import { ELEMENT, type ElementType } from '../onnx/proto.ts';
+import type { PlacedRead } from './placed-reads.ts';
 
 /** Weights that are fed to a graph: where each lies in one buffer, and the reads that bring it there. */
 export interface BufferLayout {
   readonly bytes: number;
   /** In the order of the file, so that a disk is read from front to back. */
   readonly reads: readonly PlacedRead[];
-}
-
-export interface PlacedRead {
-  readonly file: string;
-  readonly offset: number;
-  readonly length: number;
-  /** First byte within the buffer. */
-  readonly at: number;
 }
 
 /** What processors load at once; also a multiple of every value's size, which a file's offsets need not be. */
@@ -30,7 +22,7 @@ export function roomFor(weightBytes: number): number {
   return weightBytes + ALIGNMENT * MOST_WEIGHTS;
 }
 
-export function layOut(weights: readonly GraphWeight[]): BufferLayout {
+export function layOut(weights: readonly { readonly range: ByteRange }[]): BufferLayout {
   const ranges = [...new Map(weights.map(({ range }) => [placeOf(range), range])).values()].sort(byPlace);
   let bytes = 0;
   const reads = ranges.map(({ file, offset, length }) => {
@@ -74,46 +66,4 @@ function valuesOf({ type, at, length }: FeedView, buffer: ArrayBufferLike): Host
   if (type === ELEMENT.FLOAT) return new Float32Array(buffer, at, length / 4);
   if (type === ELEMENT.UINT16) return new Uint16Array(buffer, at, length / 2);
   return new Uint8Array(buffer, at, length);
-}
-
-/** @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE, also where the file has become shorter than it was */
-export function readInto(buffer: ArrayBufferLike, reads: readonly PlacedRead[]): void {
-  const open = new Map<string, number>();
-  try {
-    for (const read of reads) {
-      const fd = open.get(read.file) ?? openFile(read.file);
-      open.set(read.file, fd);
-      readWhole(fd, buffer, read);
-    }
-  } finally {
-    for (const fd of open.values()) closeSync(fd);
-  }
-}
-
-function openFile(file: string): number {
-  try {
-    return openSync(file, 'r');
-  } catch (error) {
-    throw fileError(file, 'read', error);
-  }
-}
-
-function readWhole(fd: number, buffer: ArrayBufferLike, { file, offset, length, at }: PlacedRead): void {
-  const target = new Uint8Array(buffer, at, length);
-  for (let done = 0; done < length;) {
-    const got = readSome(fd, target.subarray(done), offset + done, file);
-    if (got === 0) {
-      const message = `${file}: it can't be read (it ends at byte ${offset + done}, and was longer when the job began).`;
-      throw new I2lError('FILE_UNREADABLE', message, { file });
-    }
-    done += got;
-  }
-}
-
-function readSome(fd: number, target: Uint8Array, position: number, file: string): number {
-  try {
-    return readSync(fd, target, 0, target.length, position);
-  } catch (error) {
-    throw fileError(file, 'read', error);
-  }
 }

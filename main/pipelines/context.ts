@@ -40,6 +40,8 @@ export interface PreparedNetwork {
   /** The same where stages are computed in so many shares. */
   readonly shareCosts: (shares: number) => readonly StageCost[];
   readonly wholeBatch: boolean;
+  /** Graphs are run over so many images at least. */
+  readonly leastImages: number;
   /** Bytes that the job has in memory beside it: embeddings, images. */
   readonly held: Amount;
   /** Of the images that are decoded before it runs, with what is held already, the one that takes most. */
@@ -48,14 +50,14 @@ export interface PreparedNetwork {
   readonly eightBit?: EightBitWeights | undefined;
 }
 
-type PrepareOptions = Partial<Pick<PreparedNetwork, 'wholeBatch' | 'held' | 'decoding' | 'eightBit'>>;
+type PrepareOptions = Partial<Pick<PreparedNetwork, 'wholeBatch' | 'leastImages' | 'held' | 'decoding' | 'eightBit'>>;
 
 const NOTHING: Amount = { fixed: 0, perImage: 0 };
 
 export function prepare(
   name: string,
   stages: readonly Stage[],
-  { wholeBatch = false, held = NOTHING, decoding, eightBit }: PrepareOptions = {},
+  { wholeBatch = false, leastImages = 1, held = NOTHING, decoding, eightBit }: PrepareOptions = {},
 ): PreparedNetwork {
   const options = { fusedAttention: true, eightBit, weightsAs: eightBit ? 'mapped' : 'fed' } as const;
   const inShares = new Map<number, readonly StageCost[]>();
@@ -64,7 +66,7 @@ export function prepare(
     inShares.set(of, known);
     return known;
   };
-  return { name, stages, costs: stageCosts(stages, options), shareCosts, wholeBatch, held, decoding, eightBit };
+  return { name, stages, costs: stageCosts(stages, options), shareCosts, wholeBatch, leastImages, held, decoding, eightBit };
 }
 
 /** A network and the images that it will run over, at most. Several passes are several of its copies. */
@@ -96,9 +98,9 @@ export function allowance(budgets: Budgets, { device, threads }: SessionOptions)
 }
 
 function requestOf({ network, images }: Work, { memory, vram, threads, feeds }: Allowance): PlanRequest {
-  const { name, costs, shareCosts, wholeBatch, held, decoding, eightBit } = network;
+  const { name, costs, shareCosts, wholeBatch, leastImages, held, decoding, eightBit } = network;
   return {
-    ...{ network: name, costs, shareCosts, images, baseline: baselineOf(held, images), decoding, wholeBatch, threads },
+    ...{ network: name, costs, shareCosts, images, leastImages, baseline: baselineOf(held, images), decoding, wholeBatch, threads },
     ...{ budget: memory, deviceBudget: vram },
     feeds: feeds && !eightBit,
   };

@@ -5,6 +5,7 @@ import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import { loraMetadata, type Provenance } from '../lora/metadata.ts';
 import { STORED_DTYPE, type RankedModule } from '../lora/write-lora.ts';
 import { factorState, partName, tokensState } from '../networks/i2l-stages.ts';
+import type { Chunk } from '../offload/group.ts';
 import { prepare, type NetworkRunner, type PreparedNetwork } from './context.ts';
 import { partNamed, type EmbeddingPart } from './embeddings-file.ts';
 import type { OpenDecoder, OpenExpert } from './open-decoder.ts';
@@ -12,9 +13,16 @@ import { streamLoras, type LoraFileRequest, type LoraOutcome, type LoraPart } fr
 
 /** @param held bytes of the job's embeddings */
 export function prepareDecoder(decoder: OpenDecoder, dtype: DecodeJob['dtype'], held: number): PreparedNetwork {
+  const stages = decoder.stages(STORED_DTYPE[dtype]);
   // A factor of the file holds the ranks of all images side by side: they go in one run.
-  return prepare(decoder.name, decoder.stages(STORED_DTYPE[dtype]), { wholeBatch: true, held: { fixed: held, perImage: 0 } });
+  return prepare(decoder.name, stages, { wholeBatch: true, leastImages: LEAST_ROWS, held: { fixed: held, perImage: 0 } });
 }
+
+/**
+ * Onnxruntime multiplies one lone row otherwise than several, and a set of one image would depend on whether others were
+ * decoded with it.
+ */
+const LEAST_ROWS = 2;
 
 /** What an expert reads of an image: [siglip2, dinov3], row by row. */
 const VECTORS = ['siglip2', 'dinov3'] as const;
@@ -77,20 +85,13 @@ export async function decodeToFiles(
   { sets, dtype, keyForm }: DecodeRequest,
 ): Promise<LoraOutcome[]> {
   const counts = sets.map(({ provenance }) => provenance.images.length);
-  const rows = decodedRows(counts.reduce((sum, count) => sum + count, 0));
+  const images = counts.reduce((sum, count) => sum + count, 0);
   const files = sets.map((set): LoraFileRequest => ({ ...fileOf(set, decoder), dtype, keyForm }));
-  const load = (): TensorMap => stateOf(decoder, sets, rows);
-  return streamLoras(runner, prepared, { load, images: rows, parts: partsOf(decoder, counts) }, files);
+  const load = ({ count }: Chunk): TensorMap => stateOf(decoder, sets, count);
+  return streamLoras(runner, prepared, { load, images, parts: partsOf(decoder, counts) }, files);
 }
 
-/**
- * Rows that the experts are run over for this many images: at least two, since onnxruntime multiplies one lone
- * row otherwise than several, and a set of one image would depend on whether others were decoded with it.
- */
-export function decodedRows(images: number): number {
-  return Math.max(2, images);
-}
-
+/** @param rows as many as there are images, or more: zeros */
 function stateOf({ experts }: OpenDecoder, sets: readonly DecodeSet[], rows: number): TensorMap {
   const weights = sets.flatMap(({ provenance }) => provenance.images.map(({ weight }) => weight));
   const vectors = sets.flatMap(({ parts, provenance }) => {

@@ -15,7 +15,7 @@ import {
   type PreparedNetwork,
   type Work,
 } from './context.ts';
-import { checkInputs, decodedRows, decodeToFiles, prepareDecoder, type DecodeSet } from './decode-lora.ts';
+import { checkInputs, decodeToFiles, prepareDecoder, type DecodeSet } from './decode-lora.ts';
 import { openCopies, type EightBitCopies } from './eight-bit-copies.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
@@ -78,7 +78,7 @@ const MOST_FILES = 128;
 
 function planDecodes(network: PreparedNetwork, sets: readonly ImageSet[], budgets: Budgets): DecodePass[] {
   const total = sets.reduce((sum, { images }) => sum + images.length, 0);
-  const fits = imagesThatFit((images) => [{ network, images }], decodedRows(total), budgets);
+  const fits = imagesThatFit((images) => [{ network, images }], total, budgets);
   const passes: ImageSet[][] = [];
   let images = Infinity;
   for (const set of sets) {
@@ -91,7 +91,7 @@ function planDecodes(network: PreparedNetwork, sets: readonly ImageSet[], budget
 }
 
 function workOf({ network, sets }: DecodePass): Work {
-  return { network, images: decodedRows(sets.reduce((sum, { images }) => sum + images.length, 0)) };
+  return { network, images: sets.reduce((sum, { images }) => sum + images.length, 0) };
 }
 
 interface DecodeParts extends OpenModels {
@@ -161,7 +161,7 @@ export async function decode(context: PipelineContext, job: DecodeJob): Promise<
   refuseOverwriting(job.output, [job.embeddings, ...pathsOf(decoder, [])]);
   const held = parts.reduce((sum, { width }) => sum + 4 * width * images, 0);
   const network = prepareDecoder(decoder, job.dtype, held);
-  const runner = startRunner(context, job, deviceOf(job), [{ network, images: decodedRows(images) }]);
+  const runner = startRunner(context, job, deviceOf(job), [{ network, images }]);
   try {
     const shares = sharesOf(hashes.map((sha256) => ({ sha256, weight: 1 })));
     const set = { output: job.output, parts, provenance: provenanceOf(decoder, encoders, shares) };

@@ -12,6 +12,8 @@ export const MEASURED: Machine = {
   castBytesPerSecond: 4.4e9,
   byteFlopsPerSecond: 430e9,
   packBytesPerSecond: 0.85e9,
+  chainBytesPerSecond: 7.5e9,
+  chainFlopsPerSecond: 17e9,
   stageSeconds: 0.0005,
 };
 
@@ -33,6 +35,8 @@ const desktop = (cores: number): Omit<Machine, 'name' | 'diskBytesPerSecond'> =>
   castBytesPerSecond: 1.5 * MEASURED.castBytesPerSecond,
   byteFlopsPerSecond: 1.5 * cores * 2 * 65e9,
   packBytesPerSecond: 2 * MEASURED.packBytesPerSecond,
+  chainBytesPerSecond: 1.5 * MEASURED.chainBytesPerSecond,
+  chainFlopsPerSecond: 1.5 * MEASURED.chainFlopsPerSecond,
   stageSeconds: 0.00025,
 });
 

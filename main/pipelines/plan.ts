@@ -4,7 +4,7 @@ import { loraBytes } from '../lora/write-lora.ts';
 import { heldBytes } from '../offload/session-keeper.ts';
 import { simulate, type Machine } from '../offload/simulate.ts';
 import { allowance, planAll, roomBeside, threadsOf, type Allowance, type PreparedNetwork, type Work } from './context.ts';
-import { decodedRows, prepareDecoder, rankedModules } from './decode-lora.ts';
+import { prepareDecoder, rankedModules } from './decode-lora.ts';
 import { copiesOf, type EightBitCopies } from './eight-bit-copies.ts';
 import { guessedMachine } from './machines.ts';
 import { embeddingBytes, prepareEncoder } from './plan-encoding.ts';
@@ -71,15 +71,17 @@ function openJob(job: PlanJob): OpenJob {
 /** A job's networks in their order, each with its plan. */
 function planParts({ memory, dtype, images }: PlanJob, { encoders, decoder, copies }: OpenJob, threads: number): PlannedJob {
   const held = embeddingBytes(encoders, images);
-  const decoding = prepareDecoder(decoder, dtype, held);
   const parts = [
     ...encoders.map((encoder) => ({
       id: encoder.id,
       prepared: prepareEncoder(encoder, held, { eightBit: copies.get(encoder)?.weights }),
     })),
-    { id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '), prepared: decoding },
+    {
+      id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '),
+      prepared: prepareDecoder(decoder, dtype, held),
+    },
   ];
-  const works = parts.map(({ prepared }) => ({ network: prepared, images: prepared === decoding ? decodedRows(images) : images }));
+  const works = parts.map(({ prepared }) => ({ network: prepared, images }));
   const allowed = allowance({ memory }, { device: 'cpu', threads });
   const plans = planAll(works, allowed);
   return { parts: parts.map((part) => ({ ...part, plan: plans.get(part.prepared) as NetworkPlan })), works, allowed };

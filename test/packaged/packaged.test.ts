@@ -32,6 +32,7 @@ describe.runIf(process.platform === 'linux')('the packaged app', () => {
         'out/main/engine.js',
         'out/main/reader-thread.js',
         'out/main/lane-thread.js',
+        'out/main/chain-thread.js',
         'out/main/lora-thread.js',
         'out/main/demo-thread.js',
         'out/preload/index.cjs',

@@ -11,7 +11,8 @@ import {
   type TensorMap,
   type TensorRange,
 } from '../../main/contract/tensor.ts';
-import { feedsFrom, layOut, readInto, viewsOf } from '../../main/offload/weight-buffer.ts';
+import { readInto } from '../../main/offload/placed-reads.ts';
+import { feedsFrom, layOut, viewsOf } from '../../main/offload/weight-buffer.ts';
 import { Graph, IMAGES, type BuiltGraph, type Dim, type Value, type GraphOptions } from '../../main/onnx/graph.ts';
 import { ELEMENT } from '../../main/onnx/proto.ts';
 import { Session } from '../../main/onnx/runtime.ts';

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { TensorRange } from '../../main/contract/tensor.ts';
 import { runNetwork } from '../../main/offload/executor.ts';
 import type { NetworkRun } from '../../main/offload/group.ts';
-import { runInLanes } from '../../main/offload/lanes.ts';
+import { graphWork, runInLanes } from '../../main/offload/lanes.ts';
 import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
 import { Reader } from '../../main/offload/reader.ts';
 import { stageCosts, type Stage } from '../../main/offload/stage.ts';
@@ -42,7 +42,16 @@ function shrunk(i: number): TensorRange {
 
 function planFor(lanes: number, joined: number): NetworkPlan {
   const costs = stageCosts(stages);
-  const plan = planNetwork({ network: 'test', costs, images: 2, budget: 2 ** 30, baseline: 0, wholeBatch: true, threads: lanes, feeds: true });
+  const plan = planNetwork({
+    network: 'test',
+    costs,
+    images: 2,
+    budget: 2 ** 30,
+    baseline: 0,
+    wholeBatch: true,
+    threads: lanes,
+    feeds: true,
+  });
   // So few bytes would not be given lanes, and would be one group.
   const groups = Array.from({ length: Math.ceil(MODULES / joined) }, (_, i) => {
     const waits = costs.slice(i * joined, (i + 1) * joined).map(({ waitsFor }) => Math.floor(waitsFor / joined));
@@ -127,7 +136,8 @@ describe('lanes', () => {
 
   test('that stop are an error with its reason, and nobody waits for ever', async () => {
     const dies = 'import { parentPort } from "node:worker_threads"; parentPort.on("message", () => process.exit(3));';
-    const error = await rejectionOf(runInLanes(runOf(planFor(2, 1)).run, new URL(`data:text/javascript,${dies}`)));
+    const { run } = runOf(planFor(2, 1));
+    const error = await rejectionOf(runInLanes(run, graphWork(run, new URL(`data:text/javascript,${dies}`))));
     expect(error).toMatchObject({ code: 'INTERNAL', fields: { stage: 'm.0' } });
     expect(error.message).toContain('code 3');
   });

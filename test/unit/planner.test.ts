@@ -236,6 +236,52 @@ describe('any plan', () => {
     }));
 });
 
+describe('chains of linear layers', () => {
+  const chains = fc
+    .tuple(plain, fc.array(fc.nat(4 * MIB), { minLength: 12, maxLength: 12 }))
+    .map(([asked, bytes]): PlanRequest => ({
+      ...{ ...asked, wholeBatch: true, feeds: true, leastImages: 2 },
+      costs: asked.costs.map((cost, i) => ({ ...cost, waitsFor: -1, chainBytes: bytes[i] })),
+    }));
+
+  test('need no graphs, no second image, and stay within the budget', () => {
+    let taken = 0;
+    const property = fc.property(chains, (asked) => {
+      const { plan, given } = planOrSmallest(asked);
+      const { lanes, groups, images } = plan;
+      expect(plan.peakBytes).toBeLessThanOrEqual(given.budget);
+      expect(groups.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i))).toEqual(given.costs.map((_, i) => i));
+      if (plan.work === 'graphs') {
+        expect(images).toBe(Math.max(2, given.images));
+        return;
+      }
+      taken++;
+      expect([images, plan.imagesPerRun, plan.weightsAs]).toEqual([given.images, given.images, 'fed']);
+      expect(lanes).toBeLessThanOrEqual(Math.max(1, Math.min(given.threads, 8, Math.floor(weightBytes(given.costs) / (256 * MIB)))));
+      for (const { first, count, peakBytes, weightBytes: own } of groups) {
+        const members = given.costs.slice(first, first + count);
+        const results = members.reduce((sum, cost) => sum + cost.results.fixed + cost.results.perImage * images, 0);
+        const scratch = Math.max(...members.map(({ chainBytes = 0 }) => chainBytes)) * images;
+        expect(own).toBe(weightBytes(members));
+        expect(peakBytes - given.baseline).toBeGreaterThanOrEqual(lanes * (own + scratch + 2 * results));
+        if (count > 1) expect(own + results).toBeLessThanOrEqual(12 * MIB);
+      }
+    }); // prettier-ignore
+    fc.assert(property, RUNS);
+    expect(taken).toBeGreaterThan(RUNS.numRuns / 5);
+  });
+
+  test('are graphs where one stage is no chain, on another device, and where images are split', () => {
+    const property = fc.property(chains, (asked) => {
+      const workOf = (changes: Partial<PlanRequest>): string => planOrSmallest({ ...asked, ...changes }).plan.work;
+      expect(workOf({ costs: asked.costs.map((cost, i) => (i === 0 ? { ...cost, chainBytes: undefined } : cost)) })).toBe('graphs');
+      expect(workOf({ feeds: false })).toBe('graphs');
+      expect(workOf({ wholeBatch: false })).toBe('graphs');
+    });
+    fc.assert(property, { ...RUNS, numRuns: 100 });
+  });
+});
+
 test('a device’s own memory is kept, with weights, casts and activations of each group; a refusal names the smallest', () => {
   const onDevice = (costs: readonly StageCost[], count: number): number =>
     Math.max(...costs.map((cost) => alone({ ...EMPTY, costs }, { ...cost, stateBytes: cost.inputBytes * count }, count)));

@@ -8,7 +8,21 @@ const group = (first: number, count: number, weightBytes: number): StageGroup =>
 
 function planOf(network: string, groups: readonly StageGroup[]): NetworkPlan {
   const weightBytes = groups.reduce((sum, one) => sum + one.weightBytes, 0);
-  return { network, groups, weightBytes, lanes: 1, threadsPerLane: 'all', weightsAs: 'mapped', shares: 1, threadsPerShare: 1, imagesPerRun: 1, images: 1, flops: 0, peakBytes: 0 };
+  return {
+    network,
+    work: 'graphs',
+    groups,
+    weightBytes,
+    lanes: 1,
+    threadsPerLane: 'all',
+    weightsAs: 'mapped',
+    shares: 1,
+    threadsPerShare: 1,
+    imagesPerRun: 1,
+    images: 1,
+    flops: 0,
+    peakBytes: 0,
+  };
 }
 
 /** A network whose first group has few bytes and much work, as the vision part of a large encoder. */

@@ -35,6 +35,7 @@ const network: fc.Arbitrary<PreparedNetwork> = fc
       { minLength: 1, maxLength: 6 },
     ),
     wholeBatch: fc.boolean(),
+    leastImages: fc.integer({ min: 1, max: 2 }),
     held: fc.record({ fixed: fc.nat(50 * MIB), perImage: fc.nat(4 * MIB) }),
   })
   .map((made) => ({ ...made, shareCosts: () => made.costs }));

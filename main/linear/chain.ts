@@ -1,0 +1,52 @@
+import type { TensorRange } from '../contract/tensor.ts';
+
+/**
+ * Linear layers one after another, from the state of a network to a result that leaves it. As data, since there are two
+ * ways to compute it: as a graph of the runtime (offload/chain-stage.ts), and by {@link ChainRunner}.
+ */
+export interface LinearChain {
+  /** What the result is called. */
+  readonly name: string;
+  /** The state that goes in, [images, in]. */
+  readonly input: string;
+  readonly layers: readonly [LinearLayer, ...LinearLayer[]];
+  /** State that the result is multiplied by, one value an image: [images, 1]. */
+  readonly factor?: string | undefined;
+  /** Values of an image that lie together, and where the next image's lie: below them, or beside them. */
+  readonly rank: number;
+  readonly images: 'below' | 'beside';
+  /** What the result is rounded to. */
+  readonly dtype: 'F32' | 'F16' | 'BF16';
+}
+
+export interface LinearLayer {
+  /** [out, in] */
+  readonly weight: TensorRange;
+  /** State that is added to what it gives, [images, out]. */
+  readonly add?: string | undefined;
+}
+
+/** What a chain takes of the state. */
+export function inputsOf({ input, layers, factor }: LinearChain): readonly string[] {
+  return [input, ...layers.flatMap(({ add }) => add ?? []), ...(factor === undefined ? [] : [factor])];
+}
+
+/** Shape of the result of so many images: [images * rank, out / rank] or [out / rank, images * rank]. */
+export function chainDims(chain: LinearChain, images: number): readonly [number, number] {
+  const { rank } = chain;
+  const others = outOf(chain.layers[chain.layers.length - 1] as LinearLayer) / rank;
+  return chain.images === 'below' ? [images * rank, others] : [others, images * rank];
+}
+
+/** Whether {@link ChainRunner} can compute it. */
+export function isRunnable({ layers, dtype }: LinearChain): boolean {
+  return dtype === 'BF16' && layers.every(({ weight }) => weight.dtype === 'BF16' && weight.scale === undefined);
+}
+
+export function outOf({ weight: { shape } }: LinearLayer): number {
+  return shape[0] ?? 0;
+}
+
+export function inOf({ weight: { shape } }: LinearLayer): number {
+  return shape[1] ?? 0;
+}

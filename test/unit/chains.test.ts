@@ -1,0 +1,167 @@
+import { rmSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { HostTensor, TensorMap } from '../../main/contract/tensor.ts';
+import type { LinearChain } from '../../main/linear/chain.ts';
+import { chainStage } from '../../main/offload/chain-stage.ts';
+import { runNetwork } from '../../main/offload/executor.ts';
+import type { NetworkRun } from '../../main/offload/group.ts';
+import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
+import { Reader } from '../../main/offload/reader.ts';
+import { stageCosts, type Port, type Stage } from '../../main/offload/stage.ts';
+import { Trace } from '../../main/offload/trace.ts';
+import { IMAGES } from '../../main/onnx/graph.ts';
+import { Checkpoint } from '../../main/weights/checkpoint.ts';
+import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
+import { rejectionOf } from './errors.ts';
+import { tempFolder } from './temp.ts';
+
+/** Sizes that no run of columns, rows or images divides. */
+const [WIDTH, BETWEEN, RANK] = [69, 22, 3];
+const OUT = [RANK * 17, RANK * 40, RANK * 5];
+const layout = OUT.flatMap((out, i) => [
+  { name: `${i}.in`, shape: [BETWEEN, WIDTH] },
+  { name: `${i}.out`, shape: [out, BETWEEN] },
+]);
+const folder = tempFolder();
+const file = join(folder, 'weights.safetensors');
+beforeAll(() => writeSynthetic(file, layout, { seed: 21 }));
+
+const ports: readonly Port[] = [
+  { name: 'x', value: (g) => g.input('x', [IMAGES, WIDTH]) },
+  { name: 'factor', value: (g) => g.input('factor', [IMAGES, 1]) },
+  { name: 'residual', value: (g) => g.input('residual', [IMAGES, BETWEEN]) },
+];
+
+/** Each stage is two chains over the same weights, one with all that chains may have. */
+function stagesOf(dtype: LinearChain['dtype'], path = file): readonly Stage[] {
+  const checkpoint = Checkpoint.open(path);
+  return OUT.map((out, i) => {
+    const [first, second] = [checkpoint.tensor(`${i}.in`, [BETWEEN, WIDTH]), checkpoint.tensor(`${i}.out`, [out, BETWEEN])];
+    const common = { input: 'x', rank: RANK, dtype } as const;
+    return chainStage(`stage ${i}`, ports, [
+      { ...common, name: `${i} A`, layers: [{ weight: first, add: 'residual' }, { weight: second }], factor: 'factor', images: 'below' },
+      { ...common, name: `${i} B`, layers: [{ weight: first }, { weight: second }], images: 'beside' },
+    ]);
+  }); // prettier-ignore
+}
+
+function stateOf(images: number): TensorMap {
+  const next = mulberry32(4);
+  const all = { x: WIDTH, factor: 1, residual: BETWEEN };
+  const rows = Array.from({ length: images }, () =>
+    Object.values(all).map((width) => Float32Array.from({ length: width }, () => 2 * next() - 1)),
+  );
+  return Object.fromEntries(
+    Object.entries(all).map(([name, width], at) => {
+      const data = new Float32Array(images * width);
+      rows.forEach((row, image) => data.set(row[at] as Float32Array, image * width));
+      return [name, { data, dims: [images, width] }];
+    }),
+  );
+}
+
+type Results = ReadonlyMap<string, HostTensor>;
+
+function planOf(stages: readonly Stage[], images: number, work: NetworkPlan['work']): NetworkPlan {
+  const costs = stageCosts(stages, { fusedAttention: true, weightsAs: 'fed' });
+  const asked = work === 'chains' ? costs : costs.map((cost) => ({ ...cost, chainBytes: undefined }));
+  const request = { network: 'test', images, budget: 2 ** 30, baseline: 0, wholeBatch: true, threads: 2, feeds: true };
+  const plan = planNetwork({ ...request, costs: asked });
+  expect(plan.work).toBe(work);
+  // So few bytes would be one group.
+  const groups = stages.map((_, first) => ({ first, count: 1, waitsFor: -1, weightBytes: 1, peakBytes: 1 }));
+  return { ...plan, groups };
+}
+
+async function run(stages: readonly Stage[], plan: NetworkPlan, state = stateOf(plan.images)): Promise<Results> {
+  const results = new Map<string, HostTensor>();
+  const trace = new Trace();
+  await runNetwork({
+    ...{ stages, plan, trace, session: { device: 'cpu', threads: 2 }, reader: new Reader(trace) },
+    load: () => structuredClone(state),
+    sink: (name, { data, dims }) => void results.set(name, { data: data.slice(), dims }),
+    onGroup: () => undefined,
+    signal: new AbortController().signal,
+  } satisfies NetworkRun);
+  return results;
+}
+
+function valuesOf({ data }: HostTensor): Float32Array {
+  if (data instanceof Float32Array) return data;
+  return new Float32Array(Uint32Array.from(data as Uint16Array, (bits) => bits << 16).buffer);
+}
+
+describe('chains without the runtime give what their graphs give', () => {
+  test.each([1, 2, 3, 5, 6, 11])('%i images', async (images) => {
+    const stages = stagesOf('BF16');
+    const got = await run(stages, planOf(stages, images, 'chains'));
+    const exact = stagesOf('F32');
+    const wanted = await run(exact, planOf(exact, images, 'graphs'));
+    expect([...got.keys()]).toEqual([...wanted.keys()]);
+    for (const [name, tensor] of wanted) {
+      const [values, others] = [valuesOf(got.get(name) as HostTensor), valuesOf(tensor)];
+      expect(got.get(name)?.dims, name).toEqual(tensor.dims);
+      expect(others.some((value) => Math.abs(value) > 1e-3)).toBe(true);
+      // Half of the last bit of bf16.
+      others.forEach((value, i) => expect(Math.abs((values[i] as number) - value)).toBeLessThanOrEqual(2 ** -8 * Math.abs(value) + 1e-7));
+    }
+  }); // prettier-ignore
+
+  test('also what is not finite', async () => {
+    const stages = stagesOf('BF16');
+    const state = stateOf(2);
+    (state['x'] as HostTensor).data[WIDTH + 3] = Number.NaN;
+    (state['factor'] as HostTensor).data[0] = Infinity;
+    const kinds = async (work: NetworkPlan['work']): Promise<unknown> => {
+      const results = await run(stages, planOf(stages, 2, work), state);
+      return [...results].map(([name, tensor]) => [
+        name,
+        [...valuesOf(tensor)].map((value) => (Number.isFinite(value) ? 0 : value)),
+      ]);
+    };
+    expect(await kinds('chains')).toEqual(await kinds('graphs'));
+  });
+});
+
+test('an image’s results are the same bits alone and among others, and with any number of lanes', async () => {
+  const stages = stagesOf('BF16');
+  const plan = planOf(stages, 7, 'chains');
+  const together = await run(stages, plan);
+  const alone = await run(stages, planOf(stages, 1, 'chains'));
+  for (const [i, out] of OUT.entries()) {
+    const [a, b] = [together.get(`${i} A`) as HostTensor, together.get(`${i} B`) as HostTensor];
+    expect([a.dims, b.dims]).toEqual([[7 * RANK, out / RANK], [out / RANK, 7 * RANK]]); // prettier-ignore
+    expect(a.data.subarray(0, out)).toEqual(alone.get(`${i} A`)?.data);
+    expect([...b.data].filter((_, at) => at % (7 * RANK) < RANK)).toEqual([...(alone.get(`${i} B`)?.data ?? [])]);
+  }
+  expect(await run(stages, { ...plan, lanes: 3 })).toEqual(together);
+});
+
+test('other types, and stages beside them, are left to graphs', () => {
+  const bytesOf = (stages: readonly Stage[]): unknown[] => stageCosts(stages).map(({ chainBytes }) => typeof chainBytes);
+  expect(bytesOf(stagesOf('BF16'))).toEqual(['number', 'number', 'number']);
+  for (const dtype of ['F32', 'F16'] as const) expect(bytesOf(stagesOf(dtype))).toEqual(Array(3).fill('undefined'));
+  const half = join(folder, 'f32.safetensors');
+  writeSynthetic(half, layout, { seed: 1, dtype: 'F32' });
+  expect(bytesOf(stagesOf('BF16', half))).toEqual(Array(3).fill('undefined'));
+});
+
+test('a file that was cut off, or has gone, is named with its stage', async () => {
+  const path = join(folder, 'cut.safetensors');
+  writeSynthetic(path, layout, { seed: 2 });
+  const stages = stagesOf('BF16', path);
+  truncateSync(path, 8000);
+  const cut = await rejectionOf(run(stages, planOf(stages, 1, 'chains')));
+  expect(cut).toMatchObject({ code: 'FILE_UNREADABLE', fields: { file: path } });
+  rmSync(path);
+  const gone = await rejectionOf(run(stages, planOf(stages, 1, 'chains')));
+  expect(gone).toMatchObject({ code: 'FILE_NOT_FOUND', fields: { file: path, stage: 'stage 0' } });
+});
+
+test('state of another shape is an error and no product of what lies behind it', async () => {
+  const stages = stagesOf('BF16');
+  const short = { ...stateOf(3), factor: { data: Float32Array.of(1, 1), dims: [2, 1] } };
+  const error = await rejectionOf(run(stages, planOf(stages, 3, 'chains'), short));
+  expect(error).toMatchObject({ code: 'INTERNAL', fields: { name: 'factor', stage: 'stage 0' } });
+});
