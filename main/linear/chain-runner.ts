@@ -1,7 +1,7 @@
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap, TensorRange } from '../contract/tensor.ts';
 import { chainDims, inOf, outOf, type LinearChain, type LinearLayer } from './chain.ts';
-import { arrangedPlace, makeProduct, makeRound, MOST_IMAGES, type Product } from './products.ts';
+import { arrangedPlace, makeProduct, makeRound, makeScatter, MOST_IMAGES, type Product, type Scatter } from './products.ts';
 import { WasmMemory } from './wasm-memory.ts';
 
 /** Each image's values begin at a multiple of so many: as many are rounded at once. */
@@ -20,33 +20,45 @@ interface Rows {
 export class ChainRunner {
   readonly memory = new WasmMemory();
   readonly #products = new Map<string, Product>();
+  readonly #scatters = new Map<number, Scatter>();
   readonly #places = new Map<number, Uint32Array>();
   readonly #round = makeRound(this.memory.host);
 
   /**
    * @param place first byte of a weight in the memory
-   * @returns bits of bf16
+   * @returns bits of bf16, by the chains' names
    * @throws I2lError INTERNAL for state that is missing or of another shape
    */
-  run(chain: LinearChain, state: TensorMap, place: (weight: TensorRange) => number): HostTensor {
-    const images = state[chain.input]?.dims[0] ?? 0;
-    const mark = this.memory.taken;
-    let row = rowsOfState(state, chain.input, images, inOf(chain.layers[0]));
-    let rows: Rows = { at: 0, stride: 0 };
-    for (const layer of chain.layers) {
-      rows = this.#multiply(row, images, layer, place(layer.weight));
-      row = this.#rowOf(rows, outOf(layer));
-      if (layer.add !== undefined) addRows(row, rowsOfState(state, layer.add, images, outOf(layer)), images);
+  run(chains: readonly LinearChain[], state: TensorMap, place: (weight: TensorRange) => number): Record<string, HostTensor> {
+    const arranged = new Map<string, number>();
+    const results: Record<string, HostTensor> = {};
+    for (const chain of chains) {
+      const { input, layers, name } = chain;
+      const images = state[input]?.dims[0] ?? 0;
+      const x = arranged.get(input) ?? this.#arranged(rowsOfState(state, input, images, inOf(layers[0])), images, inOf(layers[0]));
+      arranged.set(input, x);
+      const mark = this.memory.taken;
+      const rows = this.#lastRows(chain, x, images, state, place);
+      results[name] = { data: this.#rounded(chain, rows, images, state), dims: chainDims(chain, images) };
+      this.memory.release(mark);
     }
-    const factors = chain.factor === undefined ? undefined : rowsOfState(state, chain.factor, images, 1);
-    const data = this.#rounded(chain, rows, images, factors);
-    this.memory.release(mark);
-    return { data, dims: chainDims(chain, images) };
+    return results;
   }
 
-  #multiply(row: RowOf, images: number, layer: LinearLayer, weight: number): Rows {
+  /** What the last layer gives. @param x the first byte of arranged input */
+  #lastRows({ layers }: LinearChain, x: number, images: number, state: TensorMap, place: (weight: TensorRange) => number): Rows {
+    let [from, rows] = [x, { at: 0, stride: 0 }];
+    for (const [i, layer] of layers.entries()) {
+      const { add, weight } = layer;
+      if (i > 0) from = this.#arranged(this.#rowOf(rows, inOf(layer)), images, inOf(layer));
+      rows = this.#multiply(from, images, layer, place(weight));
+      if (add !== undefined) addRows(this.#rowOf(rows, outOf(layer)), rowsOfState(state, add, images, outOf(layer)), images);
+    }
+    return rows;
+  }
+
+  #multiply(x: number, images: number, layer: LinearLayer, weight: number): Rows {
     const [rows, columns] = [outOf(layer), inOf(layer)];
-    const x = this.#arranged(row, images, columns);
     const stride = 4 * Math.ceil(rows / ROUNDED_AT_ONCE) * ROUNDED_AT_ONCE;
     const at = this.memory.take(images * stride);
     for (const { first, count } of runsOf(images)) {
@@ -68,18 +80,20 @@ export class ChainRunner {
     return at;
   }
 
-  /** The images' results as they leave: multiplied by their factors, rounded where they are, and put together. */
-  #rounded(chain: LinearChain, { at, stride }: Rows, images: number, factors: RowOf | undefined): Uint16Array {
-    const out = outOf(chain.layers.at(-1) as LinearLayer);
-    const data = new Uint16Array(images * out);
+  /** The images' results as they leave: multiplied by their factors, rounded, and put together. */
+  #rounded(chain: LinearChain, { at, stride }: Rows, images: number, state: TensorMap): Uint16Array {
+    const { layers, rank, factor } = chain;
+    const out = outOf(layers[layers.length - 1] as LinearLayer);
+    const factors = factor === undefined ? undefined : rowsOfState(state, factor, images, 1);
+    const areBeside = chain.images === 'beside' && images > 1;
+    const scatter = this.#scatter(rank);
+    const together = this.memory.take(2 * (images * out + ROUNDED_AT_ONCE)); // What is rounded behind the last is of no use.
     for (let image = 0; image < images; image++) {
-      const to = at + (stride / 2) * image;
-      this.#round(at + stride * image, factors?.(image)[0] ?? 1, to, stride / 4);
-      const bits = new Uint16Array(this.memory.buffer, to, out);
-      if (chain.images === 'below' || images === 1) data.set(bits, image * out);
-      else putBeside(data, bits, chain.rank, image, images);
+      const from = at + stride * image;
+      this.#round(from, factors?.(image)[0] ?? 1, areBeside ? from : together + 2 * out * image, stride / 4);
+      if (areBeside) scatter(from, together + 2 * rank * image, out / rank, 2 * rank * images);
     }
-    return data;
+    return new Uint16Array(this.memory.buffer, together, images * out).slice();
   }
 
   #rowOf({ at, stride }: Rows, out: number): RowOf {
@@ -93,6 +107,12 @@ export class ChainRunner {
     return product;
   }
 
+  #scatter(rank: number): Scatter {
+    const scatter = this.#scatters.get(rank) ?? makeScatter(rank, this.memory.host);
+    this.#scatters.set(rank, scatter);
+    return scatter;
+  }
+
   #placesOf(columns: number): Uint32Array {
     const places = this.#places.get(columns) ?? Uint32Array.from({ length: columns }, (_, at) => arrangedPlace(at, columns));
     this.#places.set(columns, places);
@@ -100,9 +120,10 @@ export class ChainRunner {
   }
 }
 
-/** Bytes of one image that a chain takes in the memory beside its weights, and of its result, at most. */
+/** Bytes of one image that a chain takes in the memory beside its weights, at most. */
 export function chainBytes({ layers }: LinearChain): number {
-  return layers.reduce((sum, layer) => sum + 4 * (inOf(layer) + outOf(layer) + ROUNDED_AT_ONCE), 0);
+  const rows = layers.reduce((sum, layer) => sum + 4 * (inOf(layer) + outOf(layer) + 2 * ROUNDED_AT_ONCE), 0);
+  return rows + 2 * outOf(layers[layers.length - 1] as LinearLayer);
 }
 
 /** The images in as few runs as there may be, of about the same length. */
@@ -124,13 +145,5 @@ function addRows(to: RowOf, what: RowOf, images: number): void {
   for (let image = 0; image < images; image++) {
     const [sum, other] = [to(image), what(image)];
     for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (other[i] as number);
-  }
-}
-
-/** So many of an image's values lie together, and those of all images side by side. */
-function putBeside(data: Uint16Array, bits: Uint16Array, rank: number, image: number, images: number): void {
-  for (let from = 0; from < bits.length; from += rank) {
-    const to = from * images + image * rank;
-    for (let i = 0; i < rank; i++) data[to + i] = bits[from + i] as number;
   }
 }

@@ -7,6 +7,7 @@ import {
   I32,
   i32,
   i32x4,
+  i64,
   set,
   V128,
   v128,
@@ -47,6 +48,8 @@ export function arrangedPlace(column: number, columns: number): number {
 export type Product = (weight: number, x: number, y: number, rows: number, yStride: number) => void;
 /** Values times a factor, rounded to the nearest bf16. @param count a multiple of 8; @param to may be where they are */
 export type Round = (from: number, factor: number, to: number, count: number) => void;
+/** Copies blocks that lie one after another to where each begins so many bytes behind the last one. */
+export type Scatter = (from: number, to: number, blocks: number, stride: number) => void;
 
 /** Multiplies a matrix of so many columns with so many images, at most {@link MOST_IMAGES}. */
 export function makeProduct(columns: number, images: number, memory: WebAssembly.Memory): Product {
@@ -55,6 +58,11 @@ export function makeProduct(columns: number, images: number, memory: WebAssembly
 
 export function makeRound(memory: WebAssembly.Memory): Round {
   return makeFunction(roundFunction(), memory) as Round;
+}
+
+/** @param values of 16 bits that a block has */
+export function makeScatter(values: number, memory: WebAssembly.Memory): Scatter {
+  return makeFunction(scatterFunction(values), memory) as Scatter;
 }
 
 function makeFunction(made: WasmFunction, memory: WebAssembly.Memory): unknown {
@@ -211,3 +219,21 @@ function roundFunction(): WasmFunction {
   ];
   return { name: 'round', parameters: [I32, F32, I32, I32], variables: [I32, V128, V128, V128], code };
 }
+
+function scatterFunction(values: number): WasmFunction {
+  const [from, to, blocks, stride, end] = [0, 1, 2, 3, 4];
+  const bytes = i32.const(2 * values);
+  const body = [...copyCode(to, from, values), ...set(from, i32.add(get(from), bytes)), ...set(to, i32.add(get(to), get(stride)))];
+  const code = [...set(end, i32.add(get(from), i32.mul(get(blocks), bytes))), ...whileLess(get(from), get(end), body)];
+  return { name: 'scatter', parameters: [I32, I32, I32, I32], variables: [I32], code };
+}
+
+/** In the largest steps that there are. */
+function copyCode(to: Local, from: Local, values: number): Code {
+  const code: number[] = [];
+  let done = 0;
+  for (const [size, load, store] of [[4, i64.load, i64.store], [2, i32.load, i32.store], [1, i32.load16, i32.store16]] as const) {
+    for (; done + size <= values; done += size) code.push(...store(get(to), load(get(from), 2 * done), 2 * done));
+  }
+  return code;
+} // prettier-ignore

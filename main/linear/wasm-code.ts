@@ -41,12 +41,17 @@ export const set = (local: Local, value: Code): Code => [...value, 0x21, ...unsi
 
 export const i32 = {
   const: (value: number): Code => [0x41, ...signed(value)],
+  load: load(0x28),
   load16: load(0x2f),
+  store: store(0x36),
+  store16: store(0x3b),
   add: operation(0x6a),
   mul: operation(0x6c),
   divide: operation(0x6e),
   shiftLeft: operation(0x74),
 } as const;
+
+export const i64 = { load: load(0x29), store: store(0x37) } as const;
 
 export const f32 = {
   load: load(0x2a),

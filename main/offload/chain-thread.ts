@@ -1,4 +1,4 @@
-import type { HostTensor, TensorMap, TensorRange } from '../contract/tensor.ts';
+import type { TensorMap, TensorRange } from '../contract/tensor.ts';
 import type { LinearChain } from '../linear/chain.ts';
 import { ChainRunner } from '../linear/chain-runner.ts';
 import { placeOf } from '../onnx/external-data.ts';
@@ -24,7 +24,7 @@ function perform({ chains, state, layout: { bytes, reads } }: ChainTask): LaneRe
   const read = performance.now();
   const places = new Map(reads.map((range) => [placeOf(range), range.at]));
   const place = (weight: TensorRange): number => places.get(placeOf(weight)) as number;
-  const results = Object.fromEntries(chains.map((chain): [string, HostTensor] => [chain.name, runner.run(chain, state, place)]));
+  const results = runner.run(chains, state, place);
   return { results, waitMs: read - started, createMs: 0, runMs: performance.now() - read };
 }
 

@@ -54,6 +54,9 @@ type PrepareOptions = Partial<Pick<PreparedNetwork, 'wholeBatch' | 'leastImages'
 
 const NOTHING: Amount = { fixed: 0, perImage: 0 };
 
+/** Groups that are done sooner after one another are told of together: a message takes both ends as long as a small group. */
+const TOLD_EVERY_MS = 50;
+
 export function prepare(
   name: string,
   stages: readonly Stage[],
@@ -217,6 +220,14 @@ export class NetworkRunner {
     if (!this.#hasBegun) tell(this.#meter.begin(planned));
     this.#hasBegun = true;
     const started = performance.now();
+    let told = -Infinity;
+    const onGroup = (group: StageGroup, stage: string): void => {
+      const progress = this.#meter.finish(planned, group, stage);
+      const isLast = progress.stageIndex === progress.stageCount;
+      if (!isLast && performance.now() - told < TOLD_EVERY_MS) return;
+      told = performance.now();
+      tell(progress);
+    };
     await runNetwork({
       stages: as.stages,
       plan,
@@ -224,7 +235,7 @@ export class NetworkRunner {
       eightBit: as.eightBit,
       load,
       sink,
-      onGroup: (group, stage) => tell(this.#meter.finish(planned, group, stage)),
+      onGroup,
       signal: this.#context.signal,
       reader: this.#reader,
       trace: this.#trace,

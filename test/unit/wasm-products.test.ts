@@ -130,3 +130,19 @@ describe('rounding', () => {
     expect([...round(values, factor)]).toEqual(values.map((value) => toBfloat16(Math.fround(value * factor))));
   });
 });
+
+test('blocks of any size are copied to where they belong, and nothing beside them', () => {
+  for (const values of [1, 2, 3, 4, 7, 12]) {
+    const memory = new WasmMemory();
+    const [blocks, stride] = [5, values + 3];
+    const [from, to] = [memory.take(2 * blocks * values), memory.take(2 * blocks * stride)];
+    const source = Uint16Array.from({ length: blocks * values }, (_, i) => 1000 + i);
+    new Uint16Array(memory.buffer, from, source.length).set(source);
+    makeScatter(values, memory.host)(from, to, blocks, 2 * stride);
+    const wanted = Array.from({ length: blocks * stride }, (_, at) => {
+      const [block, within] = [Math.floor(at / stride), at % stride];
+      return within < values ? 1000 + block * values + within : 0;
+    });
+    expect([...new Uint16Array(memory.buffer, to, wanted.length)]).toEqual(wanted);
+  }
+});
