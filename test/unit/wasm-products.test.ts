@@ -4,6 +4,7 @@ import {
   arrangedPlace,
   hasRelaxedMadd,
   makeRound,
+  makeScatter,
   MOST_IMAGES,
   productFunction,
   type Product,
