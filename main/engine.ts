@@ -1,5 +1,6 @@
 import { requestSchema, type EngineEvent } from './contract/engine.ts';
 import { I2lError } from './contract/errors.ts';
+import { note } from './contract/notes.ts';
 import { OVERFULL_CODE, parentOf } from './engine-parent.ts';
 import { KeeperOverfull, runJob, SessionKeeper } from './pipelines/run-job.ts';
 import { gigabytes } from './weights/hub/free-space.ts';
@@ -38,7 +39,11 @@ async function work(job: Parameters<typeof runJob>[1], stays: boolean): Promise<
   try {
     const result = await runJob({ emit, signal: running.signal, ...(stays ? { keeper } : {}) }, job);
     if (!result.resident) return parent.finish(result);
-    emit({ type: 'note', message: `The next job finds ${gigabytes(result.resident.bytes)} of encoders ready in memory.` });
+    const { bytes } = result.resident;
+    emit({
+      type: 'note',
+      ...note('SESSIONS_KEPT', `The next job finds ${gigabytes(bytes)} of encoders ready in memory.`, { bytes }),
+    });
     running = undefined;
     parent.send(result);
   } catch (error) {

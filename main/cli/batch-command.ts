@@ -19,7 +19,7 @@ export async function batch(context: CommandContext, source: string, options: Ba
   const shard = parseShard(options.shard, process.env);
   const all = readBatch(resolve(source));
   const own = shardOf(all, shard);
-  const note = (message: string): void => context.report.event({ type: 'note', message });
+  const { note } = context.report;
   if (shard.count > 1) note(`Part ${shard.index} of ${shard.count}: ${own.length} of ${all.length} image sets.`);
   const sets = own.map((set): SetJob => ({ output: outputOf(folder, set), images: set.images }));
   if (sets.length === 0) return report(context, { sets: 0, finished: 0 });

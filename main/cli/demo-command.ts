@@ -14,9 +14,9 @@ export interface DemoOptions extends EngineOptions, Pick<RecipeOptions, 'library
 export async function demo(context: CommandContext, options: DemoOptions): Promise<void> {
   const home = join(dataFolder(), 'demo');
   const models = resolve(options.keepModels ?? join(home, 'models'));
-  note(context, 'The demo makes tiny models with random weights: it shows the way from images to a LoRA file, not a style.');
+  context.report.note('The demo makes tiny models with random weights: it shows the way from images to a LoRA file, not a style.');
   try {
-    makeDemoModels(models, (id) => note(context, `Making a tiny ${id} in ${models}`));
+    makeDemoModels(models, (id) => context.report.note(`Making a tiny ${id} in ${models}`));
     await create(context, [fileURLToPath(new URL('../../resources/examples', import.meta.url))], {
       ...options,
       models,
@@ -30,8 +30,4 @@ export async function demo(context: CommandContext, options: DemoOptions): Promi
   } finally {
     if (options.keepModels === undefined) rmSync(models, { recursive: true, force: true });
   }
-}
-
-function note({ report }: CommandContext, message: string): void {
-  report.event({ type: 'note', message });
 }

@@ -53,7 +53,7 @@ export async function exportFile(context: CommandContext, file: string, options:
         runEngineJob(context, fixedRankJob(source, to, { output, dtype, keyForm: 'comfyui', memory, device, threads })),
     },
   );
-  for (const message of exported.notes) context.report.event({ type: 'note', message });
+  for (const note of exported.notes) context.report.event({ type: 'note', ...note });
   context.report.result(exportWords(exported), { type: 'export', ...exported });
 }
 

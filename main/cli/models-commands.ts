@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { FoundModel, ModelView, PullProgress, PullSource, VerifiedFile, VerifyProgress } from '../contract/models.ts';
+import type { Note } from '../contract/notes.ts';
 import { dataFolder } from '../data-folder.ts';
 import { eightBitFolder, listEightBitCopies, removeEightBitCopies } from '../pipelines/eight-bit-folder.ts';
 import { modelsNamed, neededBy, type CatalogueEntry } from '../weights/catalogue.ts';
@@ -128,13 +129,13 @@ function meantToRemove(names: readonly string[], target: string): CatalogueEntry
 }
 
 interface Telling {
-  readonly onNote: (message: string) => void;
+  readonly onNote: (note: Note) => void;
   readonly onProgress: (progress: PullProgress | VerifyProgress) => void;
 }
 
 function telling(report: Report): Telling {
   return {
-    onNote: (message) => report.event({ type: 'note', message }),
+    onNote: (note) => report.event({ type: 'note', ...note }),
     onProgress: (progress) => report.working(workOf(progress), progress),
   };
 }

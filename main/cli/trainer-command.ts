@@ -42,7 +42,7 @@ export async function exportForTrainer(
     },
     { change: (job) => runEngineJob(context, { ...job, memory, device, threads }), signal: context.signal },
   );
-  for (const message of written.notes) context.report.event({ type: 'note', message });
+  for (const note of written.notes) context.report.event({ type: 'note', ...note });
   context.report.result(startWords(written), { type: 'training-start', ...written });
 }
 
@@ -50,7 +50,7 @@ function startWords({ folder, trainer, rank, modules, images, fillIn, usage }: W
   return [
     folder,
     `  for ${TRAINERS[trainer].title}: LoRA of rank ${rank}, ${modules} modules; ${images} image${images === 1 ? '' : 's'}`,
-    ...(fillIn.length === 0 ? [] : ['  fill in first:', ...fillIn.map((item) => `    ${item}`)]),
+    ...(fillIn.length === 0 ? [] : ['  fill in first:', ...fillIn.map(({ message }) => `    ${message}`)]),
     '  then:',
     ...usage.map((line) => `    ${line.replaceAll('\n', '\n    ')}`),
     '  README.txt there says more',

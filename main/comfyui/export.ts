@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
+import { note, type Note } from '../contract/notes.ts';
 import {
   contentOf,
   copyToPart,
@@ -59,7 +60,7 @@ export interface ExportResult {
   /** Files beside it that there are now, of those asked for. */
   readonly sidecars: readonly string[];
   /** What is not as was asked, one sentence each, for the user. */
-  readonly notes: readonly string[];
+  readonly notes: readonly Note[];
 }
 
 /**
@@ -239,12 +240,15 @@ async function undo(published: readonly string[], made: readonly string[]): Prom
   for (const folder of made.toReversed()) await rmdir(folder).catch(() => undefined);
 }
 
+function notesOf({ name: asked }: Job, { isThere, version, lora: file, name }: Targets): Note[] {
+  if (isThere) return [note('LORA_ALREADY_THERE', `${file}: the same LoRA is there already; nothing was written.`, { file })];
+  if (version === 1) return [];
+  return [note('LORA_OTHER_NAME', `The name ${asked} has other content; this version is called ${name}.`, { asked, name })];
+}
+
 function resultOf(job: Job, targets: Targets, { size, sha256 }: Content): ExportResult {
-  const { isThere, version, lora } = targets;
+  const { isThere, lora } = targets;
   const separator = (job.request.platform ?? process.platform) === 'win32' ? '\\' : '/';
-  const notes: string[] = [];
-  if (isThere) notes.push(`${lora}: the same LoRA is there already; nothing was written.`);
-  else if (version > 1) notes.push(`The name ${job.name} has other content; this version is called ${targets.name}.`);
   return {
     path: lora,
     loraName: [...job.parts, basename(lora)].join(separator),
@@ -252,6 +256,6 @@ function resultOf(job: Job, targets: Targets, { size, sha256 }: Content): Export
     bytes: size,
     wrote: !isThere,
     sidecars: [targets.preview, targets.sidecar].filter((file) => file !== undefined && existing(file)) as string[],
-    notes,
+    notes: notesOf(job, targets),
   };
 }

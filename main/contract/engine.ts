@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { deviceOutcomeSchema } from './devices.ts';
 import { jobSchema } from './job.ts';
 import { errorShapeSchema } from './wire-errors.ts';
+import { noteSchema } from './wire-notes.ts';
 
 /** What the engine's process is asked and what it answers. Both ends parse. */
 
@@ -11,13 +12,6 @@ export const requestSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('cancel') }),
 ]);
 export type EngineRequest = z.infer<typeof requestSchema>;
-
-const noteSchema = z.object({
-  type: z.literal('note'),
-  /** One sentence for the user; it names the file if there is one. */
-  message: z.string(),
-  file: z.string().optional(),
-});
 
 const progressSchema = z.object({
   type: z.literal('progress'),
@@ -111,7 +105,7 @@ export const resultSchema = z.object({
 const failedSchema = z.object({ type: z.literal('failed'), error: errorShapeSchema });
 
 export const eventSchema = z.discriminatedUnion('type', [
-  noteSchema,
+  noteSchema.extend({ type: z.literal('note') }),
   progressSchema,
   loraSchema,
   setFailedSchema,

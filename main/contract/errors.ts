@@ -136,7 +136,8 @@ export function isErrorReason(reason: unknown): reason is ErrorReason {
   return (ERROR_REASONS as readonly unknown[]).includes(reason);
 }
 
-type Fields = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+/** What a program can read of a failure or a note. */
+export type Fields = Readonly<Record<string, string | number | boolean | readonly string[]>>;
 export type ErrorFields = Fields & { readonly reason?: ErrorReason };
 
 /** What crosses a process or a wire in place of an {@link I2lError}. */

@@ -1,6 +1,7 @@
 import { eventIterator, oc } from '@orpc/contract';
 import { z } from 'zod';
 import { errorShapeSchema } from './wire-errors.ts';
+import { noteFactsSchema } from './wire-notes.ts';
 
 /** Jobs of the queue as others see them: states, progress, events, and the procedures over them. */
 
@@ -79,7 +80,13 @@ export const jobDetailsSchema = jobViewSchema.extend({
 });
 export type JobDetails = z.infer<typeof jobDetailsSchema>;
 
-export const logLineSchema = z.object({ at: time, text: z.string() });
+export const logLineSchema = z.object({
+  at: time,
+  /** In English. */
+  text: z.string(),
+  /** What the text is made of; absent where an older version wrote it. */
+  note: noteFactsSchema.optional(),
+});
 export type LogLine = z.infer<typeof logLineSchema>;
 
 export const queueViewSchema = z.object({

@@ -1,11 +1,14 @@
 import { z } from 'zod';
 import { ERROR_CODES, I2lError, type ErrorShape } from './errors.ts';
 
+const fieldValue = z.union([z.string(), z.number(), z.boolean(), z.array(z.string()).readonly()]);
+export const fieldsSchema = z.record(z.string(), fieldValue).readonly();
+
 /** An {@link I2lError} on its way between processes: what crosses a wire, and how it is made an error again. */
 export const errorShapeSchema = z.object({
   code: z.enum(ERROR_CODES),
   message: z.string(),
-  fields: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string()).readonly()])).readonly(),
+  fields: fieldsSchema,
   cause: z.string().optional(),
 });
 

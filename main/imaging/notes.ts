@@ -1,28 +1,36 @@
+import { note, type Note } from '../contract/notes.ts';
 import type { Metadata } from './decode.ts';
 
 /**
- * What was done to an image beyond decoding, one sentence each, for the user.
+ * What was done to an image beyond decoding, for the user.
  * @param transparent whether any of its pixels was: many images have an alpha channel and no use for it
  */
-export function notesOn(metadata: Metadata, transparent: boolean): string[] {
+export function notesOn(file: string, metadata: Metadata, transparent: boolean): Note[] {
   const { width, height } = metadata;
   const aspect = Math.max(width, height) / Math.min(width, height);
   const notes = [
-    (metadata.orientation ?? 1) > 1 && 'turned upright by its EXIF orientation',
-    (metadata.pages ?? 1) > 1 && ofSeveral(metadata),
-    transparent && 'transparency laid on white',
-    metadata.space === 'cmyk' && 'CMYK colours converted to sRGB',
-    metadata.icc && metadata.space !== 'cmyk' && !isSrgb(metadata.icc) && 'colour profile converted to sRGB',
-    (metadata.depth === 'ushort' || metadata.depth === 'float') && 'reduced to 8 bits a channel',
-    metadata.channels <= 2 && metadata.space !== 'cmyk' && 'greyscale: all three channels are the same',
-    aspect > 3 && `${width} x ${height}: only its middle square is seen`,
+    (metadata.orientation ?? 1) > 1 && note('IMAGE_TURNED', `${file}: turned upright by its EXIF orientation.`, { file }),
+    (metadata.pages ?? 1) > 1 && ofSeveral(file, metadata),
+    transparent && note('IMAGE_ON_WHITE', `${file}: transparency laid on white.`, { file }),
+    metadata.space === 'cmyk' && note('IMAGE_FROM_CMYK', `${file}: CMYK colours converted to sRGB.`, { file }),
+    metadata.icc &&
+      metadata.space !== 'cmyk' &&
+      !isSrgb(metadata.icc) &&
+      note('IMAGE_TO_SRGB', `${file}: colour profile converted to sRGB.`, { file }),
+    (metadata.depth === 'ushort' || metadata.depth === 'float') &&
+      note('IMAGE_TO_8_BITS', `${file}: reduced to 8 bits a channel.`, { file }),
+    metadata.channels <= 2 &&
+      metadata.space !== 'cmyk' &&
+      note('IMAGE_GREY', `${file}: greyscale: all three channels are the same.`, { file }),
+    aspect > 3 && note('IMAGE_MIDDLE', `${file}: ${width} x ${height}: only its middle square is seen.`, { file, width, height }),
   ];
-  return notes.filter((note) => typeof note === 'string');
+  return notes.filter((given) => typeof given === 'object');
 }
 
-function ofSeveral({ format, pages = 1 }: Metadata): string {
-  const [what, parts] = format === 'tiff' ? ['several pages', 'pages'] : ['animated', 'frames'];
-  return `${what}: only the first of ${pages} ${parts} is used`;
+function ofSeveral(file: string, { format, pages = 1 }: Metadata): Note {
+  return format === 'tiff'
+    ? note('IMAGE_FIRST_PAGE', `${file}: several pages: only the first of ${pages} pages is used.`, { file, pages })
+    : note('IMAGE_FIRST_FRAME', `${file}: animated: only the first of ${pages} frames is used.`, { file, frames: pages });
 }
 
 /**

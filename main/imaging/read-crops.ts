@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Note } from '../contract/notes.ts';
 import { openImage, readImageBytes, release } from './decode.ts';
 import { stripBytesWithin } from './decode-memory.ts';
 import { notesOn } from './notes.ts';
@@ -15,7 +16,7 @@ export interface ReadImage {
   /** sRGB, three channels of 8 bits. */
   readonly crops: Crops;
   /** See {@link notesOn}. */
-  readonly notes: readonly string[];
+  readonly notes: readonly Note[];
 }
 
 /**
@@ -34,7 +35,7 @@ export async function readCrops(file: string, sides: readonly number[], memory: 
     const take = (y: number, row: Uint8Array): void => croppers.forEach((cropper) => cropper.add(y, row));
     const isTransparent = await decodeRows(image, { file, stripBytes: stripBytesWithin(image, memory), take });
     const crops = new Map(croppers.map(({ pixels }) => [pixels.width, pixels]));
-    return { sha256, crops, notes: notesOn(image.metadata, isTransparent) };
+    return { sha256, crops, notes: notesOn(file, image.metadata, isTransparent) };
   } finally {
     release(bytes);
   }

@@ -1,4 +1,5 @@
 import { I2lError } from '../contract/errors.ts';
+import type { Note } from '../contract/notes.ts';
 import type { QueueProgress } from '../contract/queue.ts';
 import type { Clock } from './clock.ts';
 import { averageRate } from './eta.ts';
@@ -18,7 +19,7 @@ export interface RunOptions {
   readonly onProgress: (run: ActiveRun) => void;
   /** A step is finished: it is no suspect any more. */
   readonly onStep: (run: ActiveRun) => void;
-  readonly onLog: (run: ActiveRun, text: string) => void;
+  readonly onLog: (run: ActiveRun, note: Note) => void;
 }
 
 /** One run of one job, from its start until it is at rest; afterwards it answers its runner no more. */
@@ -87,8 +88,8 @@ export class ActiveRun {
       jobId: this.id,
       signal: this.#stop.signal,
       progress: (update) => this.#update(update),
-      log: (text) => {
-        if (!this.#ended) this.#options.onLog(this, text);
+      log: (note) => {
+        if (!this.#ended) this.#options.onLog(this, note);
       },
       journal: this.#journal(),
     };

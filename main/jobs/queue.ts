@@ -1,4 +1,5 @@
 import { I2lError } from '../contract/errors.ts';
+import { failureNote, type Note } from '../contract/notes.ts';
 import {
   ENDED_STATES,
   hasEnded,
@@ -292,7 +293,7 @@ export class JobQueue {
       clock: this.#clock,
       onProgress: (of) => this.#onProgress(of),
       onStep: () => this.#catchUp(),
-      onLog: ({ id }, text) => this.#guard(() => this.#store.appendLog(id, { at: this.#clock.now(), text })),
+      onLog: ({ id }, note) => this.#guard(() => this.#log(id, note)),
     });
     this.#store.update(row.id, changeOn(row, 'start', 'running', this.#clock));
     this.#active.set(row.id, run);
@@ -307,6 +308,11 @@ export class JobQueue {
       })
       .finally(() => this.#work.delete(work));
     this.#work.add(work);
+  }
+
+  #log(id: number, { code, message, fields, error }: Note): void {
+    const note = { code, fields, ...(error && { error }) };
+    this.#store.appendLog(id, { at: this.#clock.now(), text: message, note });
   }
 
   #onProgress(run: ActiveRun): void {
@@ -334,7 +340,7 @@ export class JobQueue {
       const state = nextState(row.state, outcome.event);
       if (!state) throw new I2lError('INTERNAL', `Job ${row.id} came to "${outcome.event}" while it was ${row.state}.`);
       this.#store.update(row.id, { ...run.change, ...changeOn(row, outcome.event, state, this.#clock), ...endOf(outcome, state) });
-      if (outcome.event === 'fail') this.#store.appendLog(row.id, { at: this.#clock.now(), text: outcome.error.message });
+      if (outcome.event === 'fail') this.#log(row.id, failureNote(outcome.error));
       run.saveRates();
     });
     this.#outcomes.delete(run);

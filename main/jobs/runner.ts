@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { I2lError } from '../contract/errors.ts';
+import type { Note } from '../contract/notes.ts';
 import type { Lane, QueueProgress } from '../contract/queue.ts';
 import type { WorkItem } from './eta.ts';
 
@@ -35,8 +36,8 @@ export interface JobContext {
   readonly signal: AbortSignal;
   /** As often as one likes; the latest counts. */
   progress(update: ProgressUpdate): void;
-  /** One line, kept with the job. */
-  log(line: string): void;
+  /** A line of the log that is kept with the job. */
+  log(note: Note): void;
   readonly journal: Journal;
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { hasEnded, JOB_STATES, LANES, progressSchema, type JobState, type Lane, type LogLine } from '../contract/queue.ts';
 import type { ErrorShape } from '../contract/errors.ts';
 import { errorShapeSchema } from '../contract/wire-errors.ts';
+import { noteFactsSchema } from '../contract/wire-notes.ts';
 import { LOG_LINES, type JobChange, type JobFilter, type JobRow, type JobStore, type NewJob, type Step } from '../jobs/store.ts';
 import type { Database } from './database.ts';
 
@@ -88,15 +89,15 @@ export class LibraryJobs implements JobStore {
     this.transaction(() => this.#database.run('DELETE FROM job_steps WHERE job_id = ?', [id]));
   }
 
-  appendLog(id: number, { at, text }: LogLine): void {
+  appendLog(id: number, { at, text, note }: LogLine): void {
     this.transaction(() => {
-      this.#database.run('INSERT INTO job_log (job_id, at, text) VALUES (?, ?, ?)', [id, at, text]);
+      this.#database.run(APPEND_LOG, [id, at, text, note ? toJson(note) : null]);
       this.#database.run(TRIM_LOG, { id, kept: LOG_LINES });
     });
   }
 
   log(id: number): LogLine[] {
-    return this.#database.all<LogLine>('SELECT at, text FROM job_log WHERE job_id = ? ORDER BY id', [id]);
+    return this.#database.all<LogRow>('SELECT at, text, note FROM job_log WHERE job_id = ? ORDER BY id', [id]).map(lineOf);
   }
 
   paused(): boolean {
@@ -139,6 +140,8 @@ const NEXT_CRASHED = `
 const PUT_STEP = `
   INSERT INTO job_steps (job_id, key, value) VALUES (?, ?, ?)
   ON CONFLICT (job_id, key) DO UPDATE SET value = excluded.value`;
+
+const APPEND_LOG = 'INSERT INTO job_log (job_id, at, text, note) VALUES (?, ?, ?, ?)';
 
 const TRIM_LOG = `
   DELETE FROM job_log WHERE job_id = :id
@@ -200,6 +203,16 @@ type StepRow = Readonly<{ key: string; value: string }>;
 
 function stepOf({ key, value }: StepRow): Step {
   return { key, value: JSON.parse(value) as unknown };
+}
+
+type LogRow = Readonly<{ at: number; text: string; note: string | null }>;
+
+/** Another version may know other notes: their text is there as well. */
+const noteColumn = json.pipe(noteFactsSchema).nullable().catch(null);
+
+function lineOf({ at, text, note }: LogRow): LogLine {
+  const facts = noteColumn.parse(note);
+  return { at, text, ...(facts && { note: facts }) };
 }
 
 function toJson(value: unknown): string {

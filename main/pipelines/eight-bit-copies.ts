@@ -1,5 +1,6 @@
 import type { Device } from '../contract/devices.ts';
 import type { CreateJob } from '../contract/job.ts';
+import { note } from '../contract/notes.ts';
 import type { NetworkRunner, PipelineContext, PreparedNetwork, Work } from './context.ts';
 import { gigabytes } from '../weights/hub/free-space.ts';
 import { EightBitCopy } from './eight-bit-copy.ts';
@@ -16,7 +17,8 @@ export function openCopies(
   { emit }: PipelineContext,
 ): EightBitCopies {
   if (eightBit && device !== 'cpu') {
-    emit({ type: 'note', message: `--fast is for the CPU: on ${device} the encoders' weights are used as they are.` });
+    const message = `--fast is for the CPU: on ${device} the encoders' weights are used as they are.`;
+    emit({ type: 'note', ...note('EIGHT_BIT_NOT_USED', message, { device }) });
     return new Map();
   }
   return copiesOf(encoders, eightBit);
@@ -48,7 +50,9 @@ export function workOfCopy({ network }: CopyToMake): Work {
 /** @throws I2lError as {@link EightBitCopy.make} */
 export async function makeCopies({ emit }: PipelineContext, runner: NetworkRunner, making: readonly CopyToMake[]): Promise<void> {
   for (const { copy, network } of making) {
-    emit({ type: 'note', message: `${copy.path}: an 8-bit copy of ${copy.of} is made, once (${gigabytes(copy.bytes)}).` });
+    const { path: file, of: model, bytes } = copy;
+    const message = `${file}: an 8-bit copy of ${model} is made, once (${gigabytes(bytes)}).`;
+    emit({ type: 'note', ...note('EIGHT_BIT_COPY', message, { file, model, bytes }) });
     await copy.make(runner, network);
   }
 }

@@ -69,7 +69,7 @@ async function readImages(context: PipelineContext, pass: EncodePass, sets: Imag
     try {
       const { sha256, crops, notes } = await readCrops(file, sides, decodeBytes);
       if (sha256 !== image.sha256) throw changed(file);
-      for (const note of notes) context.emit({ type: 'note', message: `${file}: ${note}.`, file });
+      for (const note of notes) context.emit({ type: 'note', ...note });
       ready.push({ ...image, crops });
     } catch (error) {
       sets.refuse(image, I2lError.from(error));

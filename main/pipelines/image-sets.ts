@@ -1,5 +1,6 @@
 import { I2lError } from '../contract/errors.ts';
 import type { SetJob } from '../contract/job.ts';
+import { note } from '../contract/notes.ts';
 import { hashImage } from '../imaging/decode.ts';
 import type { PipelineContext } from './context.ts';
 
@@ -125,7 +126,7 @@ export class ImageSets {
     for (const [file, error] of this.#refused) {
       if (!error || this.#told.has(file)) continue;
       this.#told.add(file);
-      this.#context.emit({ type: 'note', message: `Refused: ${error.message}`, file });
+      this.#context.emit({ type: 'note', ...note('IMAGE_REFUSED', `Refused: ${error.message}`, { file }, error) });
     }
   }
 }

@@ -4,6 +4,7 @@ import { embeddingsFor } from '../contract/experts.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { JobResult } from '../contract/engine.ts';
 import type { CreateJob, DecodeJob, EncodeJob } from '../contract/job.ts';
+import { note } from '../contract/notes.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
 import type { Device } from '../contract/devices.ts';
 import {
@@ -45,7 +46,7 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   const copies = openCopies(job, device, encoders, context);
   const makers = identitiesOf(encoders, copies);
   const store = new EmbeddingStore(arithmeticOf(device, copies), job.cache && new EmbeddingCache(job.cache), (error) =>
-    context.emit({ type: 'note', message: `Embeddings are not kept: ${error.message}` }),
+    context.emit({ type: 'note', ...note('EMBEDDINGS_NOT_KEPT', `Embeddings are not kept: ${error.message}`, {}, error) }),
   );
   const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job) });
   // With images to read, all that are refused are told together, after that.

@@ -12,6 +12,7 @@ import {
   type VerifiedFile,
   type VerifyProgress,
 } from '../contract/models.ts';
+import type { Note } from '../contract/notes.ts';
 import { CATALOGUE, catalogueEntry, type CatalogueEntry } from '../weights/catalogue.ts';
 import { bestOf, type Scan } from '../weights/discover.ts';
 import { freeSpace } from '../weights/hub/free-space.ts';
@@ -50,7 +51,7 @@ export interface StorePull {
 
 export interface StoreOptions {
   readonly signal?: AbortSignal | undefined;
-  readonly onNote?: ((sentence: string) => void) | undefined;
+  readonly onNote?: ((note: Note) => void) | undefined;
 }
 
 /** What a look at files tells on its way, downloads among it. */

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { loraSchema, type EngineEvent, type JobResult, type LoraWritten } from '../contract/engine.ts';
 import { createJobSchema, type CreateJob, type SetJob } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
+import { failureNote } from '../contract/notes.ts';
 import { runInEngine } from '../engine-process.ts';
 import type { JobContext, JobRunner, Journal } from '../jobs/runner.ts';
 import { tell, type StartEngine } from './engine-job.ts';
@@ -45,7 +46,7 @@ async function runLeft(left: SetJob[], job: CreateJob, context: JobContext, mean
   } catch (error) {
     const known = I2lError.from(error);
     if (left.length === job.sets.length || !isOfImages(known, left)) throw error;
-    context.log(known.message);
+    context.log(failureNote(known));
     return null;
   }
 }

@@ -13,6 +13,7 @@ import {
 import type { EngineEvent } from '../contract/engine.ts';
 import type { Job } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
+import { note, type Note } from '../contract/notes.ts';
 import { runInEngine } from '../engine-process.ts';
 import { VERSION } from '../pipelines/version.ts';
 import { publishOver, writePart } from '../weights/atomic-copy.ts';
@@ -101,8 +102,7 @@ export class Devices {
     // One that failed may have been mended since; who asks for it would rather wait a moment.
     const outcome = known?.state === 'passed' ? known : await this.#test(choice, threads, signal);
     if (outcome.state === 'passed') return choice;
-    const why = outcome.state === 'absent' ? 'this build does not offer it' : outcome.why;
-    emit({ type: 'note', message: `The device ${choice} can't be used (${why}); the CPU is used in its place.` });
+    emit({ type: 'note', ...notUsed(choice, outcome) });
     return 'cpu';
   }
 
@@ -148,6 +148,13 @@ export class Devices {
     const text = `${JSON.stringify({ machine: thisMachine(), tests }, null, 2)}\n`;
     await publishOver(await writePart(this.#file, Buffer.from(text)));
   }
+}
+
+function notUsed(device: Device, outcome: Exclude<DeviceOutcome, { state: 'passed' }>): Note {
+  const said = (why: string): string => `The device ${device} can't be used (${why}); the CPU is used in its place.`;
+  if (outcome.state === 'absent') return note('DEVICE_NOT_OFFERED', said('this build does not offer it'), { device });
+  const { fault, why } = outcome;
+  return note('DEVICE_TEST_FAILED', said(why), { device, fault, why });
 }
 
 interface ChooseOptions {
@@ -200,13 +207,13 @@ export function onDevice(devices: Devices, start: StartEngine): StartEngine {
       if (device === 'cpu' || !OF_DEVICE.has(known.code) || run.signal?.aborted) throw error;
       return known;
     };
-    const note = (message: string): void => run.onEvent({ type: 'note', message });
+    const tell = (said: Note): void => run.onEvent({ type: 'note', ...said });
     try {
       return await start({ ...job, device }, watched);
     } catch (error) {
-      const { message } = failed(error);
+      const known = failed(error);
       if ((job.vram ?? Infinity) > SMALL_VRAM) {
-        note(`The device ${device} failed (${message}); the job goes on there with stages of at most ${SMALL_VRAM / 2 ** 20} MiB.`);
+        tell(withLess(device, known));
         try {
           return await start({ ...job, device, vram: SMALL_VRAM }, watched);
         } catch (again) {
@@ -214,11 +221,21 @@ export function onDevice(devices: Devices, start: StartEngine): StartEngine {
           if (I2lError.from(again).code !== 'MEMORY_BUDGET') failed(again);
         }
       }
-      await devices.distrust(device, `it let a job down: ${message}`);
-      note(`The device ${device} failed (${message}); the job goes on on the CPU.`);
+      await devices.distrust(device, `it let a job down: ${known.message}`);
+      tell(givenUp(device, known));
       return start({ ...job, device: 'cpu' }, run);
     }
   };
+}
+
+function withLess(device: Device, error: I2lError): Note {
+  const message = `The device ${device} failed (${error.message}); the job goes on there with stages of at most ${SMALL_VRAM / 2 ** 20} MiB.`;
+  return note('DEVICE_WITH_LESS', message, { device, vram: SMALL_VRAM }, error);
+}
+
+function givenUp(device: Device, error: I2lError): Note {
+  const message = `The device ${device} failed (${error.message}); the job goes on on the CPU.`;
+  return note('DEVICE_GIVEN_UP', message, { device }, error);
 }
 
 /** The others are the algebra of LoRAs, which is done on the CPU. */

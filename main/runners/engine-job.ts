@@ -1,6 +1,8 @@
 import type { z } from 'zod';
 import type { EngineEvent, JobProgress, JobResult } from '../contract/engine.ts';
+import { I2lError } from '../contract/errors.ts';
 import type { CreateJob, Job } from '../contract/job.ts';
+import { note, type Note } from '../contract/notes.ts';
 import { runInEngine } from '../engine-process.ts';
 import type { Lane } from '../contract/queue.ts';
 import type { JobContext, JobRunner, ProgressUpdate } from '../jobs/runner.ts';
@@ -53,8 +55,12 @@ type ToldJob = Pick<Job, 'threads'> & Pick<CreateJob, 'eightBit'>;
 /** What of an engine's events the queue shows: progress, and a line of log for each note and each failed set. */
 export function tell(context: JobContext, job: ToldJob, event: EngineEvent): void {
   if (event.type === 'progress') context.progress(progressOf(event, job));
-  else if (event.type === 'note') context.log(event.message);
-  else if (event.type === 'set-failed') context.log(`Not made: ${event.output}: ${event.error.message}`);
+  else if (event.type === 'note') context.log(event);
+  else if (event.type === 'set-failed') context.log(notMade(event.output, I2lError.fromShape(event.error)));
+}
+
+function notMade(file: string, error: I2lError): Note {
+  return note('LORA_NOT_MADE', `Not made: ${file}: ${error.message}`, { file }, error);
 }
 
 /** The queue knows how fast this machine was before, so its time left stands in place of the engine's. */

@@ -5,6 +5,7 @@ import { fixedRankJob } from '../contract/fixed-rank-job.ts';
 import type { EngineEvent } from '../contract/engine.ts';
 import type { ResetRankJob } from '../contract/job.ts';
 import type { LoraView } from '../contract/loras.ts';
+import { failureNote, note } from '../contract/notes.ts';
 import type { AnyRunner, JobContext, JobRunner } from '../jobs/runner.ts';
 import type { Library } from '../library/library.ts';
 import { exportLora } from '../pipelines/export-comfyui.ts';
@@ -51,7 +52,7 @@ function exportRunner<Job extends AnyExport>(
         } catch (thrown) {
           if (context.signal.aborted) throw thrown;
           const error = I2lError.from(thrown);
-          context.log(error.message);
+          context.log(failureNote(error));
           failed.push(error);
         }
       }
@@ -88,7 +89,7 @@ async function exportOne(
     resetRank: (file, to, output) =>
       start(resetJob(job, file, to, output), { signal: context.signal, onEvent: (event) => told(shareOf(event)) }),
   });
-  for (const note of exported.notes) context.log(note);
+  for (const said of exported.notes) context.log(said);
   const { path, sha256 } = exported;
   context.journal.finish(keyOf(id), exported, () => library.loraExports.add(id, { kind: 'comfyui', path, sha256 }));
 }
@@ -98,12 +99,13 @@ function shareOf(event: EngineEvent): number {
 }
 
 /** A LoRA without its picture is better than none. */
-async function previewOf({ preview }: LoraView, library: Library, { log }: JobContext): Promise<string | undefined> {
+async function previewOf({ name, preview }: LoraView, library: Library, { log }: JobContext): Promise<string | undefined> {
   if (preview === null) return undefined;
   try {
     return await library.images.fileOf(preview);
   } catch (error) {
-    log(I2lError.from(error).message);
+    const known = I2lError.from(error);
+    log(note('LORA_WITHOUT_PREVIEW', `${name}: it is exported without its preview: ${known.message}`, { name }, known));
     return undefined;
   }
 }

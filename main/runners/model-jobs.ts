@@ -1,4 +1,5 @@
 import { downloadJobSchema, verifyJobSchema, type DownloadJob, type VerifyJob } from '../contract/models-api.ts';
+import type { Note } from '../contract/notes.ts';
 import type { PullProgress, VerifiedFile, VerifyProgress } from '../contract/models.ts';
 import type { AnyRunner, JobContext, JobRunner, ProgressUpdate } from '../jobs/runner.ts';
 import type { ModelStore } from '../pipelines/model-store.ts';
@@ -42,12 +43,12 @@ function verifyRunner(getStore: GetModelStore): JobRunner<VerifyJob, { files: Ve
 
 function telling(context: JobContext): {
   readonly signal: AbortSignal;
-  readonly onNote: (line: string) => void;
+  readonly onNote: (note: Note) => void;
   readonly onProgress: (progress: PullProgress | VerifyProgress) => void;
 } {
   return {
     signal: context.signal,
-    onNote: (line) => context.log(line),
+    onNote: (note) => context.log(note),
     onProgress: (progress) => context.progress(updateOf(progress)),
   };
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import { trainingExportJobSchema, type TrainingExportJob } from '../contract/export-jobs.ts';
+import { note } from '../contract/notes.ts';
 import type { JobContext, JobRunner } from '../jobs/runner.ts';
 import { exportTrainingStart, LORA_FILE, type ImageFile } from '../pipelines/export-trainer.ts';
 import { contentOf } from '../weights/atomic-copy.ts';
@@ -49,7 +50,7 @@ async function write(job: TrainingExportJob, context: JobContext, { library }: L
       change: (change) => startTold({ ...change, memory, device, threads } as Parameters<StartEngine>[0], context, start),
     },
   );
-  for (const note of [...written.notes, ...written.fillIn]) context.log(note);
+  for (const said of [...written.notes, ...written.fillIn]) context.log(said);
   return written;
 }
 
@@ -64,7 +65,8 @@ async function imagesOf(
     try {
       files.push({ file: await known.fileOf(hash), ...(caption === '' ? {} : { caption }) });
     } catch (error) {
-      log(I2lError.from(error).message);
+      const known = I2lError.from(error);
+      log(note('TRAINING_IMAGE_LEFT_OUT', `An image is left out: ${known.message}`, {}, known));
     }
   }
   return files;

@@ -1,3 +1,4 @@
+import type { Note } from '../contract/notes.ts';
 import {
   IMAGES_FOLDER,
   LORA_FILE,
@@ -8,7 +9,7 @@ import {
   type TrainingStart,
 } from './trainer.ts';
 
-type Said = Pick<TrainerFiles, 'fillIn' | 'usage'> & { readonly notes: readonly string[] };
+type Said = Pick<TrainerFiles, 'fillIn' | 'usage'> & { readonly notes: readonly Note[] };
 
 /** What lies in the folder and how it is used, for who finds it a month later. */
 export function readmeText(trainer: Trainer, start: TrainingStart, { fillIn, usage, notes }: Said): string {
@@ -21,12 +22,16 @@ export function readmeText(trainer: Trainer, start: TrainingStart, { fillIn, usa
       `the config: ${steps} steps of one image, saved every ${stepsBetweenSaves(start)}; its rank, alpha and layers are the LoRA's`,
       `${OUTPUT_FOLDER}: what training writes`,
     ]),
-    list('Fill in first', fillIn),
+    list('Fill in first', messagesOf(fillIn)),
     list('Then', usage),
-    list('Note', notes),
+    list('Note', messagesOf(notes)),
     'Change rank, alpha and layers only together with the LoRA: what the trainer does not find in it starts at random, and what it does not look for is lost.',
   ];
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
+}
+
+function messagesOf(notes: readonly Note[]): string[] {
+  return notes.map(({ message }) => message);
 }
 
 function list(title: string, items: readonly string[]): string {

@@ -1,3 +1,4 @@
+import { note, type Note } from '../contract/notes.ts';
 import { bashQuoted, powershellQuoted } from './quoting.ts';
 import { FILL_IN, type TextFile } from './trainer.ts';
 
@@ -46,10 +47,14 @@ export function scriptUsage({ modes }: Script): string[] {
   );
 }
 
-export function scriptFillIns({ settings }: Script): string[] {
+export function scriptFillIns({ settings }: Script): Note[] {
   return settings
     .filter(({ value }) => value.startsWith(FILL_IN))
-    .map(({ name, meaning }) => `${name}, at the top of ${SCRIPT_NAME}.sh or ${SCRIPT_NAME}.ps1: ${meaning}`);
+    .map(({ name: setting, value, meaning }) => {
+      const files = [`${SCRIPT_NAME}.sh`, `${SCRIPT_NAME}.ps1`];
+      const message = `${setting}, at the top of ${files.join(' or ')}: ${meaning}`;
+      return note('TRAINING_FILL_IN', message, { setting, files, of: value.slice(`${FILL_IN}: `.length) });
+    });
 }
 
 function bash(script: Script): string {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Note } from '../contract/notes.ts';
 import type { KeyForm } from '../lora/keys.ts';
 import type { Target } from '../lora/targets.ts';
 import { bashQuoted, powershellQuoted } from './quoting.ts';
@@ -38,7 +39,7 @@ export interface TrainingImage {
 export interface TrainerFiles {
   readonly files: readonly TextFile[];
   /** What the user has to fill in, and in which file. */
-  readonly fillIn: readonly string[];
+  readonly fillIn: readonly Note[];
   /** How it is started. */
   readonly usage: readonly string[];
 }

@@ -2,6 +2,7 @@ import { readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileError, I2lError, systemCode } from '../contract/errors.ts';
+import { note, type Note } from '../contract/notes.ts';
 import type { TrainerId } from '../contract/trainers.ts';
 import type { KeyForm } from '../lora/keys.ts';
 import { contentOf, copyToPart, publishOver, syncFolder, writePart } from '../weights/atomic-copy.ts';
@@ -39,9 +40,9 @@ export interface WrittenStart {
   readonly images: number;
   /** Names within the folder. */
   readonly files: readonly string[];
-  readonly fillIn: readonly string[];
+  readonly fillIn: readonly Note[];
   readonly usage: readonly string[];
-  readonly notes: readonly string[];
+  readonly notes: readonly Note[];
 }
 
 /**
@@ -94,17 +95,27 @@ function refuseOccupied(folder: string): void {
   );
 }
 
-function notesOf(trainer: Trainer, { images, modules, steps }: TrainingStart): string[] {
-  const lost = trainer.untrainable(modules).length;
+function notesOf({ title, untrainable }: Trainer, { images, modules, steps }: TrainingStart): Note[] {
+  const left = untrainable(modules).length;
   return [
-    ...(images.length === 0
-      ? [
-          `No images were given: put them into ${IMAGES_FOLDER}, each with a text file of its caption, and correct what counts them.`,
-        ]
-      : []),
-    ...(lost === 0 ? [] : [`${trainer.title} can't train ${lost} of the ${modules.length} modules, and leaves them out.`]),
-    ...(images.length > steps ? [`There are more images than steps, so some are not seen.`] : []),
-  ];
+    images.length === 0 && noImages(IMAGES_FOLDER),
+    left > 0 && modulesLeftOut(title, left, modules.length),
+    images.length > steps && imagesUnseen(images.length, steps),
+  ].filter((given) => typeof given === 'object');
+}
+
+function noImages(folder: string): Note {
+  const message = `No images were given: put them into ${folder}, each with a text file of its caption, and correct what counts them.`;
+  return note('TRAINING_NO_IMAGES', message, { folder });
+}
+
+function modulesLeftOut(trainer: string, left: number, modules: number): Note {
+  const message = `${trainer} can't train ${left} of the ${modules} modules, and leaves them out.`;
+  return note('TRAINING_MODULES_LEFT_OUT', message, { trainer, left, modules });
+}
+
+function imagesUnseen(images: number, steps: number): Note {
+  return note('TRAINING_IMAGES_UNSEEN', 'There are more images than steps, so some are not seen.', { images, steps });
 }
 
 async function writeImage(

@@ -16,12 +16,13 @@ const BEHAVIOURS = {
   halfResult: `process.send({ type: 'done', output: 'x' }); setTimeout(() => undefined, 60_000);`,
   unknownCode: `process.send({ type: 'failed', error: { code: 'NO_SUCH_CODE', message: '', fields: {} } }); setTimeout(() => undefined, 60_000);`,
   garbageWithPart: `writeFileSync(job.output + '.' + process.pid + '-0.i2l-part', 'half'); process.send({}); setTimeout(() => undefined, 60_000);`,
+  unknownNote: `process.send({ type: 'note', code: 'NO_SUCH_NOTE', message: '', fields: {} }); setTimeout(() => undefined, 60_000);`,
   exit: `process.stderr.write('the last words', () => process.exit(3));`,
   exitWithPart: `writeFileSync(job.output + '.' + process.pid + '-0.i2l-part', 'half'); process.exit(0);`,
   abort: `process.abort();`,
   thrown: `throw new Error('from native code');`,
   chatty: `process.stderr.write('x'.repeat(100_000) + 'the end', () => process.exit(1));`,
-  note: `process.send({ type: 'note', message: 'hello' }); process.send({ type: 'failed', error: { code: 'DISK_FULL', message: 'm', fields: { file: 'f' } } }, () => process.exit());`,
+  note: `process.send({ type: 'note', code: 'SESSIONS_KEPT', message: 'hello', fields: { bytes: 1 } }); process.send({ type: 'failed', error: { code: 'DISK_FULL', message: 'm', fields: { file: 'f' } } }, () => process.exit());`,
 } as const;
 type Behaviour = keyof typeof BEHAVIOURS;
 
@@ -92,7 +93,7 @@ test('every one of them gets an answer, and the caller can end', () => {
   for (const { behaviour, seconds } of told.values()) expect(seconds, behaviour).toBeLessThan(10);
 });
 
-test.each(['garbage', 'halfResult', 'unknownCode', 'garbageWithPart'] as const)('%s is refused', (behaviour) => {
+test.each(['garbage', 'halfResult', 'unknownCode', 'unknownNote', 'garbageWithPart'] as const)('%s is refused', (behaviour) => {
   expect(of(behaviour).code).toBe('ENGINE_PROTOCOL');
 });
 

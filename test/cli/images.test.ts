@@ -61,10 +61,11 @@ test('each odd kind is used, with a note that names the file and says what was d
   expect(doneOf(run).images).toBe(files.length);
   const told = linesOf(run, 'note');
   const expected = Object.entries(AWKWARD).flatMap(([name, { says }]) => says.map((part) => [join(folder, name), part] as const));
-  expect(told.map(({ file }) => file)).toEqual(expected.map(([file]) => file));
+  expect(told.map(({ fields }) => fields['file'])).toEqual(expected.map(([file]) => file));
   expected.forEach(([file, part], i) => {
     expect(told[i]?.message.startsWith(`${file}: `), told[i]?.message).toBe(true);
     expect(told[i]?.message).toContain(part);
+    expect(told[i]?.code).toMatch(/^IMAGE_/);
   });
 });
 
@@ -137,8 +138,8 @@ describe('what is refused', () => {
   test('--skip-bad: the others are used, and the refused ones still told', async () => {
     const run = await encode(join(folder, 'skipped.safetensors'), [good, bad], ['--json', '--skip-bad']);
     expect(doneOf(run).images).toBe(1);
-    const refusals = linesOf(run, 'note').filter(({ message }) => message.startsWith('Refused: '));
-    expect(refusals.map(({ file }) => file)).toEqual(names.map((name) => join(bad, name)));
+    const refusals = linesOf(run, 'note').filter(({ code }) => code === 'IMAGE_REFUSED');
+    expect(refusals.map(({ fields }) => fields['file'])).toEqual(names.map((name) => join(bad, name)));
   });
 });
 

@@ -7,6 +7,7 @@ import { Database } from '../../main/library/database.ts';
 import { LibraryJobs } from '../../main/library/jobs.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { runCli, type CliRun } from './run-cli.ts';
+import { someNote } from '../jobs/some-note.ts';
 
 /** i2l jobs over a data folder with some jobs in it. */
 const folder = tempFolder();
@@ -18,7 +19,7 @@ const runner: JobRunner<string, string> = {
   lane: 'light',
   inputSchema: z.string(),
   run: (input, { log }) => {
-    log(`looked at ${input}`);
+    log(someNote(`looked at ${input}`));
     return Promise.resolve(input);
   },
 };

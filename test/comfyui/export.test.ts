@@ -117,7 +117,7 @@ describe('what is there already', () => {
     const { path } = await run({ file, lorasFolder });
     const { mtimeMs } = statSync(path);
     const again = await run({ file, lorasFolder, freeBytes: () => Promise.resolve(0) });
-    expect(again).toMatchObject({ path, wrote: false, notes: [expect.stringMatching(/nothing was written/)] });
+    expect(again).toMatchObject({ path, wrote: false, notes: [{ code: 'LORA_ALREADY_THERE', fields: { file: path } }] });
     expect(statSync(path).mtimeMs).toBe(mtimeMs);
   });
 
@@ -143,7 +143,7 @@ describe('what is there already', () => {
     const before = namesIn(dirname(taken));
     const { path, notes } = await run({ file, lorasFolder, preview: PNG });
     expect(path).toBe(join(lorasFolder, 'i2L', 'fox-v2.safetensors'));
-    expect(notes).toEqual([expect.stringMatching(/fox-v2/)]);
+    expect(notes).toMatchObject([{ code: 'LORA_OTHER_NAME', fields: { name: 'fox-v2' } }]);
     expect(namesIn(dirname(taken))).toEqual(expect.arrayContaining(before));
     if (kind === 'text') expect(readFileSync(taken, 'utf8')).toBe('mine');
   });

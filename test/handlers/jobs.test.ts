@@ -17,6 +17,7 @@ import { jobsRouter } from '../../main/handlers/jobs.ts';
 import { JobQueue } from '../../main/jobs/queue.ts';
 import { Bench, calm } from '../jobs/bench-runner.ts';
 import { MemoryStore } from '../jobs/memory-store.ts';
+import { someNote } from '../jobs/some-note.ts';
 
 type Client = ContractRouterClient<typeof jobsContract>;
 
@@ -75,7 +76,7 @@ describe.each(Object.entries(wires))('over %s', (_, connect) => {
     const { id } = await enqueue(client);
     await calm();
     expect(await client.list({ states: ['running'] })).toMatchObject([{ id, title: 'Sea', lane: 'engine' }]);
-    bench.of(id).context.log('a line');
+    bench.of(id).context.log(someNote('a line'));
     bench.of(id).finish({ output: 'sea.safetensors' });
     await calm();
     expect(await client.get({ id })).toMatchObject({
@@ -83,7 +84,7 @@ describe.each(Object.entries(wires))('over %s', (_, connect) => {
       result: { output: 'sea.safetensors' },
       input: { images: ['a.png'] },
     });
-    expect((await client.log({ id })).map(({ text }) => text)).toEqual(['a line']);
+    expect(await client.log({ id })).toMatchObject([{ text: 'a line', note: { code: 'SESSIONS_KEPT', fields: { bytes: 1 } } }]);
     expect(await client.clearFinished({})).toEqual({ removed: [id] });
     expect(await client.list({})).toEqual([]);
   });

@@ -7,6 +7,7 @@ import { LOG_LINES } from '../../main/jobs/store.ts';
 import { thrownBy } from '../unit/errors.ts';
 import { Bench, calm } from './bench-runner.ts';
 import { MemoryStore } from './memory-store.ts';
+import { someNote } from './some-note.ts';
 
 const opened: JobQueue[] = [];
 afterEach(async () => {
@@ -109,7 +110,9 @@ describe('pause, cancel, retry', () => {
     bench.of(a).fail(new I2lError('FILE_WRITE_FAILED', 'the part could not be removed'));
     await calm();
     expect(queue.get(a)).toMatchObject({ state: 'cancelled', error: null });
-    expect(queue.log(a).map(({ text }) => text)).toEqual(['the part could not be removed']);
+    expect(queue.log(a)).toMatchObject([
+      { text: 'the part could not be removed', note: { code: 'FAILED', fields: {}, error: { code: 'FILE_WRITE_FAILED' } } },
+    ]);
   });
 
   test('pausing, then cancelled', async () => {
@@ -352,14 +355,16 @@ describe('a run and its context', () => {
     const id = add();
     await calm();
     const { context, finish } = bench.of(id);
-    context.log('a line');
+    context.log(someNote('a line'));
     finish();
     await calm();
     context.progress({ step: 'late', stage: '' });
-    context.log('late');
+    context.log(someNote('late'));
     expect(thrownBy(() => context.journal.finish('late', null)).code).toBe('INTERNAL');
     expect(queue.get(id)).toMatchObject({ steps: [], progress: null });
-    expect(queue.log(id).map(({ text }) => text)).toEqual(['a line']);
+    expect(queue.log(id)).toEqual([
+      { at: expect.any(Number) as number, text: 'a line', note: { code: 'SESSIONS_KEPT', fields: { bytes: 1 } } },
+    ]);
   });
 
   test('progress is told at once and kept when it ends', async () => {
@@ -413,7 +418,7 @@ describe('a run and its context', () => {
     const { bench, add, queue } = open();
     const id = add();
     await calm();
-    for (let i = 0; i < LOG_LINES + 5; i++) bench.of(id).context.log(`${i}`);
+    for (let i = 0; i < LOG_LINES + 5; i++) bench.of(id).context.log(someNote(`${i}`));
     expect(queue.log(id)).toHaveLength(LOG_LINES);
   });
 });
@@ -457,7 +462,7 @@ describe('a store that refuses', () => {
     store.beforeWrite = refuse;
     expect(thrownBy(() => bench.of(id).context.journal.finish('a', 1)).code).toBe('DISK_FULL');
     bench.of(id).context.progress({ step: 's', stage: '' });
-    bench.of(id).context.log('lost');
+    bench.of(id).context.log(someNote('lost'));
     expect(queue.events.queue.problem).toMatchObject({ code: 'DISK_FULL' });
     expect(bench.of(id).context.journal.done('a')).toBe(false);
   });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { I2lError } from '../../main/contract/errors.ts';
 import { LOG_LINES, type JobChange, type JobRow, type JobStore, type NewJob } from '../../main/jobs/store.ts';
 
 /** What the queue relies on, whatever keeps its jobs. */
@@ -120,6 +121,15 @@ export function testStore(make: () => JobStore): void {
     expect(lines).toHaveLength(LOG_LINES);
     expect(lines[0]).toEqual({ at: 20, text: 'line 20' });
     expect(lines.at(-1)?.text).toBe(`line ${LOG_LINES + 19}`);
+  });
+
+  test('a line of a log keeps what it is made of', () => {
+    const store = make();
+    const { id } = store.insert(job());
+    const error = new I2lError('IMAGE_INVALID', 'it is empty', { file: '/a.png' }, new Error('no bytes')).toShape();
+    const line = { at: 1, text: 'Refused', note: { code: 'IMAGE_REFUSED' as const, fields: { file: '/a.png' }, error } };
+    store.appendLog(id, line);
+    expect(store.log(id)).toEqual([line]);
   });
 
   test('a removed job takes its steps and its log along', () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Database, type OpenOptions } from '../../main/library/database.ts';
+import { LibraryJobs } from '../../main/library/jobs.ts';
 import { backupFolder, listBackups, makeBackup, MOST_BACKUPS } from '../../main/library/backup.ts';
 import type { Migration } from '../../main/library/migrate.ts';
 import { MIGRATIONS } from '../../main/library/migrations/index.ts';
@@ -152,6 +153,13 @@ const OLD_EXPERTS = [
     (50, 0, 'z-image-i2l-style', '', 1), (50, 1, 'qwen-image-i2l-bias', '', 1), (50, 2, 'i2l', '', 1)`,
 ];
 
+/** As versions 2 to 6 kept it. */
+const OLD_LINE = [
+  `INSERT INTO jobs (id, kind, lane, title, input, state, priority, position, attempts, crashes, created_at, run_seconds)
+   VALUES (1, 'create', 'engine', 'Sea', '{}', 'done', 0, 1, 1, 0, 1, 1)`,
+  "INSERT INTO job_log (job_id, at, text) VALUES (1, 5, 'a.png: rotated.')",
+];
+
 const extra: Migration = {
   version: MIGRATIONS.length + 1,
   up: (database) => database.exec('CREATE TABLE extra (a INTEGER) STRICT; INSERT INTO extra SELECT count(*) FROM sets'),
@@ -170,8 +178,11 @@ describe('migrations', () => {
       if (version < 3) old.run(OLD_LORA);
       const hasExperts = version === 3 || version === 4;
       if (hasExperts) for (const sql of OLD_EXPERTS) old.run(sql);
+      const hasLine = version >= 2 && version < 7;
+      if (hasLine) for (const sql of OLD_LINE) old.run(sql);
       await old.close();
       const now = await open(folder);
+      if (hasLine) expect(new LibraryJobs(now).log(1)).toEqual([{ at: 5, text: 'a.png: rotated.' }]);
       if (version < 3) expect(now.all('SELECT * FROM lora_texts')).toEqual([{ lora_id: 1, notes: 'mine', made_from: '{}' }]);
       if (version < 3) expect(now.all('SELECT name, rating FROM loras')).toEqual([{ name: 'fox', rating: 3 }]);
       if (hasExperts) {

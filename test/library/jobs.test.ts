@@ -58,6 +58,17 @@ test('the next job is found by an index, among any number of ended ones', () => 
   expect(plan.map(({ detail }) => detail)).toEqual([expect.stringContaining('USING INDEX jobs_waiting')]);
 });
 
+test.each([
+  ['of an older version', null],
+  ['of a later version', JSON.stringify({ code: 'MADE_LATER', fields: {} })],
+  ['with other fields than fields may be', JSON.stringify({ code: 'SESSIONS_KEPT', fields: { bytes: { html: '' } } })],
+])('a line %s has its text alone', (_name, note) => {
+  const store = new LibraryJobs(database);
+  const { id } = store.insert({ kind: 'create', lane: 'engine', title: 'Sea', input: {}, priority: 0, createdAt: 0 });
+  database.run("INSERT INTO job_log (job_id, at, text, note) VALUES (?, 5, 'a line', ?)", [id, note]);
+  expect(store.log(id)).toEqual([{ at: 5, text: 'a line' }]);
+});
+
 test('an error that only a later version knows is still an error', () => {
   const store = new LibraryJobs(database);
   const { id } = store.insert({ kind: 'create', lane: 'engine', title: 'Sea', input: {}, priority: 0, createdAt: 0 });

@@ -19,6 +19,7 @@ import { makeLora } from '../comfyui/fake-home.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { HubServer } from './hub-server.ts';
 import { sparseModel } from './sparse-models.ts';
+import { noteSchema } from '../../main/contract/wire-notes.ts';
 
 /** i2l models, as its users type it, with hubs of our own and a home of our own. */
 const root = tempFolder();
@@ -55,7 +56,7 @@ const lineSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('verified'), files: z.array(verifiedFileSchema.strict()) }),
   z.strictObject({ type: z.literal('removed'), bytes: z.number(), files: z.array(z.strictObject({ path: z.string(), bytes: z.number() })) }),
   z.strictObject({ type: z.literal('failed'), error: errorShapeSchema }),
-  z.strictObject({ type: z.literal('note'), message: z.string() }),
+  noteSchema.extend({ type: z.literal('note') }).strict(),
   pullProgressSchema.strict(),
   verifyProgressSchema.strict(),
 ]); // prettier-ignore

@@ -95,7 +95,7 @@ async function pull(
         stalls: QUICK_STALLS,
         blockSize: BLOCK,
         free: async () => Infinity,
-        onNote: (note) => notes.push(note),
+        onNote: ({ message }) => notes.push(message),
         onProgress: (now) => progress.push(now),
         ...options,
       },

@@ -16,9 +16,9 @@ function leaves(of: object, way: readonly string[] = []): Map<string, string> {
   );
 }
 
-/** Of a failure each language takes what it has words for. */
+/** Of a failure and a note each language takes what it has words for. */
 function sentence(way: readonly string[], { length }: { readonly length: number }): string {
-  return way.includes('sentences') ? 'told' : `of ${length}`;
+  return way.includes('sentences') || way[0] === 'notes' ? 'told' : `of ${length}`;
 }
 
 const sources = readdirSync('renderer/src', { recursive: true, encoding: 'utf8' })

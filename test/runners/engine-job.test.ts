@@ -14,6 +14,7 @@ import { makeSlowJob, type SlowJob } from '../chaos/slow-job.ts';
 import { calm } from '../jobs/bench-runner.ts';
 import { MemoryStore } from '../jobs/memory-store.ts';
 import { tempFolder } from '../unit/temp.ts';
+import { someNote } from '../jobs/some-note.ts';
 
 const folder = tempFolder();
 const queues: JobQueue[] = [];
@@ -91,7 +92,7 @@ describe('any engine job', () => {
     expect(etaSeconds).toBeGreaterThan(1);
     expect(etaSeconds).toBeLessThanOrEqual(2);
     expect(fraction).toBeLessThan(0.5);
-    engine.say({ type: 'note', message: 'a.png: rotated.' });
+    engine.say({ type: 'note', ...someNote('a.png: rotated.') });
     engine.done({ output: '/out.safetensors' });
     await calm();
     expect(queue.get(id)).toMatchObject({ state: 'done', result: { output: '/out.safetensors' } });
@@ -239,7 +240,13 @@ describe('create', { timeout: 180_000 }, () => {
       run: { loras: 1 },
     });
     expect(recorded).toEqual(files);
-    expect(queue.log(id).map(({ text }) => text)).toEqual(['full', `Not made: ${files[0]}: no image left`]);
+    expect(queue.log(id)).toMatchObject([
+      { text: 'full', note: { code: 'FAILED', error: { code: 'DISK_FULL' } } },
+      {
+        text: `Not made: ${files[0]}: no image left`,
+        note: { code: 'LORA_NOT_MADE', fields: { file: files[0] }, error: { code: 'NO_IMAGES' } },
+      },
+    ]);
   });
 
   test.each([

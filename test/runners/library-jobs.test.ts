@@ -15,13 +15,14 @@ import { makeLora } from '../library/make-loras.ts';
 import { openLibrary } from '../library/open-library.ts';
 import { run } from '../lora/lora-files.ts';
 import { tempFolder } from '../unit/temp.ts';
+import type { Note } from '../../main/contract/notes.ts';
 
 const base = tempFolder();
 
 /** A job's surroundings, whose journal outlives a run. */
 class Bench {
   readonly steps = new Map<string, unknown>();
-  readonly logged: string[] = [];
+  readonly logged: Note[] = [];
   stop = new AbortController();
 
   context(): JobContext {
@@ -29,7 +30,7 @@ class Bench {
       jobId: 7,
       signal: this.stop.signal,
       progress: () => undefined,
-      log: (line) => void this.logged.push(line),
+      log: (note) => void this.logged.push(note),
       journal: {
         done: (key) => this.steps.has(key),
         get: (key) => this.steps.get(key),

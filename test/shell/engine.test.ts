@@ -4,6 +4,7 @@ import type { Job } from '../../main/contract/job.ts';
 import { parentOf, type ParentPort } from '../../main/engine-parent.ts';
 import { runInEngine } from '../../main/engine-process.ts';
 import { rejectionOf } from '../unit/errors.ts';
+import { someNote } from '../jobs/some-note.ts';
 
 /** A utility process as Electron gives it; the engine's end of its channel is beside it. */
 class FakeUtility extends EventEmitter {
@@ -39,14 +40,15 @@ function start(behave: (child: FakeUtility, request: { type: string }) => void):
 }
 
 test('a job goes there and its answer comes back; telemetry is off, and the process is ended', async () => {
+  const note = { type: 'note', ...someNote('hello') };
   const child = start(({ port }) => {
-    port.postMessage({ type: 'note', message: 'hello' });
+    port.postMessage(note);
     port.postMessage(done);
   });
   const onEvent = vi.fn();
   const onStart = vi.fn();
   expect(await runInEngine(job, { onEvent, onStart }, utilityEngines('/engine.js'))).toMatchObject(done);
-  expect(onEvent).toHaveBeenCalledExactlyOnceWith({ type: 'note', message: 'hello' });
+  expect(onEvent).toHaveBeenCalledExactlyOnceWith(note);
   expect(onStart).toHaveBeenCalledExactlyOnceWith(4711);
   expect(child.killed).toBe(true);
   const [script, args, options] = fork.mock.calls[0] as [string, string[], { env: NodeJS.ProcessEnv }];

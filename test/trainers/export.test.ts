@@ -211,7 +211,7 @@ describe('images', () => {
     makeLora(file, QWEN);
     const folder = newFolder('a');
     const { notes } = await exported({ file, trainer, folder });
-    expect(notes.join()).toContain('No images were given');
+    expect(notes).toMatchObject([{ code: 'TRAINING_NO_IMAGES', message: expect.stringContaining('No images were given') }]);
     expect(read(folder, 'README.txt')).toContain('No images were given');
     expect(readdirSync(join(folder, 'images'))).toEqual([]);
   });
@@ -295,7 +295,12 @@ describe('the folder', () => {
       { ...request, target: zImage(), modules: [...Object.keys(Z), 'x_embedder'], folder },
       tools,
     );
-    expect(notes.join()).toContain("can't train 1 of the 4 modules");
+    expect(notes).toContainEqual(
+      expect.objectContaining({
+        code: 'TRAINING_MODULES_LEFT_OUT',
+        fields: { trainer: TRAINERS.musubi.title, left: 1, modules: 4 },
+      }),
+    );
   });
 });
 

@@ -21,5 +21,6 @@ export async function decodeImage(file: string, stripBytes = Infinity): Promise<
     } else data.set(row, y * width * channels);
   };
   const isTransparent = await decodeRows(image, { file, stripBytes, take });
-  return { pixels: { data, width, height, channels }, notes: notesOn(image.metadata, isTransparent) };
+  const notes = notesOn(file, image.metadata, isTransparent).map(({ message }) => message.slice(`${file}: `.length, -1));
+  return { pixels: { data, width, height, channels }, notes };
 }

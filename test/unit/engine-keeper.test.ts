@@ -5,6 +5,7 @@ import { EngineKeeper } from '../../main/engine-keeper.ts';
 import { OVERFULL_CODE } from '../../main/engine-parent.ts';
 import { runInEngine, type EngineEnd, type EngineListener, type StartEngineProcess } from '../../main/engine-process.ts';
 import { rejectionOf } from './errors.ts';
+import { someNote } from '../jobs/some-note.ts';
 
 const GIB = 2 ** 30;
 const encode: Job = {
@@ -191,7 +192,7 @@ describe('an engine that waits and dies', () => {
     const { engines, done, run } = setUp();
     await done(encode);
     const running = rejectionOf(run(encode));
-    engines[0]?.say({ type: 'note', message: 'at work' });
+    engines[0]?.say({ type: 'note', ...someNote('at work') });
     engines[0]?.end({ code: null, signal: 'SIGSEGV' });
     expect(await running).toMatchObject({ code: 'ENGINE_CRASHED', fields: { signal: 'SIGSEGV' } });
     expect(engines).toHaveLength(1);
@@ -209,7 +210,7 @@ describe('an engine that waits and dies', () => {
   test('because it speaks unasked', async () => {
     const { engines, done, states } = setUp();
     await done(encode);
-    engines[0]?.say({ type: 'note', message: 'hello?' });
+    engines[0]?.say({ type: 'note', ...someNote('hello?') });
     expect(states()).toEqual(['killed']);
     expect(await done(encode)).toBe(2);
   });
@@ -219,7 +220,7 @@ test('one that holds too much for a job gives way to a fresh one', async () => {
   const { engines, done, run } = setUp();
   await done(encode);
   const running = run(encode);
-  engines[0]?.say({ type: 'note', message: 'a.png: rotated.' });
+  engines[0]?.say({ type: 'note', ...someNote('a.png: rotated.') });
   engines[0]?.end({ code: OVERFULL_CODE });
   expect(engines[1]?.requests).toEqual([{ type: 'run', job: encode, stays: true }]);
   engines[1]?.say(STAYS);

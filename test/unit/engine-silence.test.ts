@@ -3,6 +3,7 @@ import type { EngineEvent, JobResult } from '../../main/contract/engine.ts';
 import type { SpectrumJob } from '../../main/contract/job.ts';
 import { runInEngine, type EngineListener, type StartEngineProcess } from '../../main/engine-process.ts';
 import { rejectionOf } from './errors.ts';
+import { someNote } from '../jobs/some-note.ts';
 
 const job: SpectrumJob = { kind: 'spectrum', file: '/a', output: '/b', memory: 1, device: 'cpu', threads: 1 };
 const DONE: JobResult = { type: 'done', device: 'cpu', seconds: 1, weightBytes: 0, peakMemory: 1, networks: [] };
@@ -41,7 +42,7 @@ test('each word gives it time anew, and its answer ends the watch', async () => 
   const { running, say, killed } = setUp(60_000);
   for (let i = 0; i < 5; i++) {
     await vi.advanceTimersByTimeAsync(50_000);
-    say({ type: 'note', message: 'still here' });
+    say({ type: 'note', ...someNote('still here') });
   }
   say(DONE);
   expect(await running).toEqual(DONE);

@@ -1,5 +1,6 @@
 import { I2lError } from '../../contract/errors.ts';
 import type { DownloadProgress } from '../../contract/models.ts';
+import { note, type Note } from '../../contract/notes.ts';
 import { RETRY_TIMES, type RetryTimes } from './backoff.ts';
 import { BlockPool } from './block-pool.ts';
 import { fetchBlocks, fetchWhole } from './connection.ts';
@@ -33,7 +34,7 @@ export interface DownloadOptions {
   /** Stops it; what is there stays for later. So this is pause, too. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
-  readonly onNote?: ((sentence: string) => void) | undefined;
+  readonly onNote?: ((note: Note) => void) | undefined;
   readonly retry?: RetryTimes | undefined;
   readonly stalls?: StallTimes | undefined;
   readonly blockSize?: number | undefined;
@@ -87,9 +88,7 @@ async function fill(part: PartFile, request: DownloadRequest, options: DownloadO
   const { value } = part.head.hash;
   const first = await fillOnce(part, part.earlier, request, options);
   if (first.digest === value) return first.received;
-  options.onNote?.(
-    `${part.target}: its sha256 is wrong; every block is fetched once more, to find the one that was damaged on its way.`,
-  );
+  options.onNote?.(damaged(part.target));
   const before = new Map(part.blocks);
   for (const block of before.keys()) part.forget(block);
   const second = await fillOnce(part, new Map(), request, options);
@@ -101,6 +100,11 @@ async function fill(part: PartFile, request: DownloadRequest, options: DownloadO
     `${part.target}: what ${request.file.path} of ${request.file.repo} brings has another hash than its hub says (${why}); nothing was kept. Try another source.`,
     { file: part.target, repo: request.file.repo, path: request.file.path, expected: value, got: second.digest },
   );
+}
+
+function damaged(file: string): Note {
+  const message = `${file}: its sha256 is wrong; every block is fetched once more, to find the one that was damaged on its way.`;
+  return note('DOWNLOAD_DAMAGED', message, { file });
 }
 
 interface Filled {

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { I2lError } from '../../contract/errors.ts';
 import type { PullProgress } from '../../contract/models.ts';
+import { note, type Note } from '../../contract/notes.ts';
 import type { CatalogueEntry } from '../catalogue.ts';
 import { contentOf } from '../atomic-copy.ts';
 import { Checkpoint } from '../checkpoint.ts';
@@ -138,10 +139,19 @@ async function pullFile(plan: PlannedFile, pulling: Pulling): Promise<PulledFile
       const again = known.code === 'SOURCE_CHANGED' && changes++ === 0;
       const next = again ? await pulling.repositories.again(model, asked) : await pulling.repositories.after(model, asked, known);
       if (!next) throw known;
-      pulling.options.onNote?.(`${known.message} ${again ? 'The hub is asked again' : `${next.source.endpoint} is tried now`}.`);
+      const { endpoint: source } = next.source;
+      pulling.options.onNote?.(again ? askedAgain(source, known) : triedNext(source, known));
       asked = next;
     }
   }
+}
+
+function askedAgain(source: string, error: I2lError): Note {
+  return note('SOURCE_ASKED_AGAIN', `${error.message} The hub is asked again.`, { source }, error);
+}
+
+function triedNext(source: string, error: I2lError): Note {
+  return note('SOURCE_TRIED_NEXT', `${error.message} ${source} is tried now.`, { source }, error);
 }
 
 async function pullFrom(

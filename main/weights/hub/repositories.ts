@@ -1,4 +1,5 @@
 import { I2lError, type ErrorCode } from '../../contract/errors.ts';
+import { note, type Note } from '../../contract/notes.ts';
 import type { CatalogueEntry } from '../catalogue.ts';
 import type { HttpClient } from './http.ts';
 import { probeSources } from './probe.ts';
@@ -19,7 +20,7 @@ const OF_THE_SOURCE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 interface RepositoriesOptions {
   readonly signal?: AbortSignal | undefined;
-  readonly onNote?: ((sentence: string) => void) | undefined;
+  readonly onNote?: ((note: Note) => void) | undefined;
 }
 
 /** The repositories of a pull: each is asked once, of the quickest source that answers. */
@@ -64,7 +65,7 @@ export class Repositories {
     this.#isOrdered = true;
     this.#sources = probes.map(({ source }) => source);
     const [best] = probes;
-    if (best?.repository) onNote?.(`${HUB_TITLES[best.source.hub]} answers quickest (${best.source.endpoint}).`);
+    if (best?.repository) onNote?.(quickest(best.source));
   }
 
   async #firstOf(model: CatalogueEntry, sources: readonly HubSource[]): Promise<RemoteRepository> {
@@ -88,6 +89,11 @@ export class Repositories {
     this.#known.set(key, known);
     return known;
   }
+}
+
+function quickest({ hub: name, endpoint: source }: HubSource): Note {
+  const hub = HUB_TITLES[name];
+  return note('SOURCE_QUICKEST', `${hub} answers quickest (${source}).`, { hub, source });
 }
 
 function keyOf(source: HubSource, model: CatalogueEntry): string {

@@ -1,21 +1,25 @@
 import type { ErrorCode, ErrorReason, ErrorShape } from '../../../main/contract/errors.ts';
+import type { NoteCode } from '../../../main/contract/notes.ts';
 import type { Format } from './format.ts';
 
-/** What a sentence about a failure is made of, and whether all that it asked for was there. */
+/** What a sentence about a failure or a note is made of, and whether all that it asked for was there. */
 export class Told {
   /** The app's own words, in English. */
   readonly message: string;
   readonly #fields: ErrorShape['fields'];
   readonly #format: Format;
+  readonly #failure: string | undefined;
   #lacks = false;
 
-  constructor({ message, fields }: Pick<ErrorShape, 'message' | 'fields'>, format: Format) {
+  /** @param failure the sentence of the failure that a note tells of */
+  constructor({ message, fields }: Pick<ErrorShape, 'message' | 'fields'>, format: Format, failure?: string) {
     this.message = message;
     this.#fields = fields;
     this.#format = format;
+    this.#failure = failure;
   }
 
-  /** False once a field was told that is absent: an older version's error, whose sentence would have a hole. */
+  /** False once a field was told that is absent: another version's, whose sentence would have a hole. */
   get isWhole(): boolean {
     return !this.#lacks;
   }
@@ -45,6 +49,10 @@ export class Told {
     return this.#format.bytes(Number(this.#get(name)));
   }
 
+  number(name: string): string {
+    return this.#format.number(Number(this.#get(name)));
+  }
+
   memory(name: string): string {
     return this.#format.memory(Number(this.#get(name)));
   }
@@ -58,6 +66,25 @@ export class Told {
   subject(colon: string): string {
     const name = SUBJECTS.find((field) => this.has(field));
     return name === undefined ? '' : this.text(name) + colon;
+  }
+
+  /** What went wrong, as a sentence of its own. */
+  failure(): string {
+    if (this.#failure === undefined) this.#lacks = true;
+    return this.#failure ?? '';
+  }
+
+  /** What went wrong with the file of this field, which is named if that sentence doesn't. */
+  failureOf(name: string, colon: string): string {
+    const [file, failure] = [this.text(name), this.failure()];
+    return failure.includes(file) ? failure : file + colon + failure;
+  }
+
+  /** One of the values that the page has words for. */
+  oneOf<Value extends string>(name: string, values: readonly Value[]): Value | undefined {
+    const value = values.find((known) => this.is(name, known));
+    if (value === undefined) this.#lacks = true;
+    return value;
   }
 
   #get(name: string): ErrorShape['fields'][string] {
@@ -79,3 +106,6 @@ export interface Sentences {
   /** Where one of several things went wrong, before what happened to the first. */
   readonly several: (failed: string, all: string) => string;
 }
+
+/** One for each note of a job's log. */
+export type Notes = Readonly<Record<NoteCode, Sentence>>;

@@ -2,7 +2,7 @@ import type { DeviceFailure } from '../../../../main/contract/devices.ts';
 import type { ShownOutcome } from '../../views/settings/devices.ts';
 
 /** What a driver says is English in every language. */
-function faultOf({ fault, why, network }: DeviceFailure): string {
+export function faultOf({ fault, why, network }: Omit<DeviceFailure, 'state'>): string {
   switch (fault) {
     case 'differs':
       return network === undefined ? 'its results differ from the CPU’s.' : `its results for ${network} differ from the CPU’s.`;

@@ -4,7 +4,8 @@ import { create } from './create.ts';
 import { errors } from './errors.ts';
 import { library } from './library.ts';
 import { models } from './models.ts';
+import { notes } from './notes.ts';
 import { queue } from './queue.ts';
 import { settings } from './settings.ts';
 
-export const zh: Dictionary = { common, create, errors, library, models, queue, settings };
+export const zh: Dictionary = { common, create, errors, library, models, notes, queue, settings };

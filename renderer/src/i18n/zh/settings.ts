@@ -2,7 +2,7 @@ import type { DeviceFailure } from '../../../../main/contract/devices.ts';
 import type { Dictionary } from '../en/index.ts';
 
 /** What a driver says is English in every language. */
-function faultOf({ fault, why, network }: DeviceFailure): string {
+export function faultOf({ fault, why, network }: Omit<DeviceFailure, 'state'>): string {
   switch (fault) {
     case 'differs':
       return network === undefined ? '其结果与 CPU 不一致。' : `其 ${network} 的结果与 CPU 不一致。`;

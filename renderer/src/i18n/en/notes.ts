@@ -1,0 +1,69 @@
+import { DEVICE_FAULTS, DEVICES } from '../../../../main/contract/devices.ts';
+import type { Notes, Sentence, Told } from '../told.ts';
+import { faultOf, settings } from './settings.ts';
+
+const ofFile =
+  (words: string | Sentence): Sentence =>
+  (told) =>
+    `${told.text('file')}: ${typeof words === 'string' ? words : words(told)}`;
+
+/** Before the sentence of what went wrong. */
+const because =
+  (words: string | Sentence): Sentence =>
+  (told) =>
+    `${typeof words === 'string' ? words : words(told)}: ${told.failure()}`;
+
+function device(told: Told): string {
+  const known = told.oneOf('device', DEVICES);
+  return known === undefined ? '' : settings.devices[known];
+}
+
+function fault(told: Told): string {
+  const known = told.oneOf('fault', DEVICE_FAULTS);
+  return known === undefined ? '' : faultOf({ fault: known, why: told.text('why') });
+}
+
+/** What a job's log says, beside failures. */
+export const notes: Notes = {
+  IMAGE_TURNED: ofFile('turned upright, as its EXIF orientation says.'),
+  IMAGE_FIRST_FRAME: ofFile((told) => `animated: only the first of ${told.number('frames')} frames is used.`),
+  IMAGE_FIRST_PAGE: ofFile((told) => `only the first of ${told.number('pages')} pages is used.`),
+  IMAGE_ON_WHITE: ofFile('transparent parts are laid on white.'),
+  IMAGE_FROM_CMYK: ofFile('CMYK colours are converted to sRGB.'),
+  IMAGE_TO_SRGB: ofFile('its colour profile is converted to sRGB.'),
+  IMAGE_TO_8_BITS: ofFile('reduced to 8 bits a channel.'),
+  IMAGE_GREY: ofFile('greyscale: all three channels are the same.'),
+  IMAGE_MIDDLE: ofFile((told) => `${told.text('width')} × ${told.text('height')} pixels: only its middle square is seen.`),
+  IMAGE_REFUSED: (told) => `Image left out: ${told.failureOf('file', ': ')}`,
+  EMBEDDINGS_NOT_KEPT: because('What the encoders see is not kept for later jobs'),
+  EIGHT_BIT_NOT_USED: (told) => `Encoders in 8 bits are for the CPU. On ${device(told)} their weights are used as they are.`,
+  EIGHT_BIT_COPY: (told) => `An 8-bit copy of ${told.text('model')} is made, once (${told.bytes('bytes')}): ${told.text('file')}`,
+  SESSIONS_KEPT: (told) => `The next job finds ${told.bytes('bytes')} of encoders ready in memory.`,
+  DEVICE_NOT_OFFERED: (told) => `${device(told)} is not offered by this build. The CPU is used in its place.`,
+  DEVICE_TEST_FAILED: (told) => `${device(told)} can’t be used: ${fault(told)} The CPU is used in its place.`,
+  DEVICE_WITH_LESS: because(
+    (told) => `${device(told)} failed. The job goes on there with stages of at most ${told.memory('vram')}`,
+  ),
+  DEVICE_GIVEN_UP: because((told) => `${device(told)} failed. The job goes on on the CPU`),
+  LORA_NOT_MADE: (told) => `LoRA not made: ${told.failureOf('file', ': ')}`,
+  LORA_ALREADY_THERE: ofFile('the same LoRA is there already, so nothing was written.'),
+  LORA_OTHER_NAME: (told) =>
+    `Another LoRA has the name ${told.text('asked')}. This one is called ${told.text('name')}, and nothing was overwritten.`,
+  LORA_WITHOUT_PREVIEW: because((told) => `${told.text('name')} goes without its preview`),
+  TRAINING_FILL_IN: (told) =>
+    `Fill in ${told.text('setting')} at the top of ${told.text('files')}: the whole path of ${told.text('of')}.`,
+  TRAINING_NO_IMAGES: (told) =>
+    `There are no images. Put some into the folder “${told.text('folder')}”, each with a text file of its caption, and correct what counts them.`,
+  TRAINING_IMAGE_LEFT_OUT: because('Image left out'),
+  TRAINING_IMAGES_UNSEEN: (told) => {
+    const images = `${told.number('images')} images are more than ${told.number('steps')} steps`;
+    return `${images}, so some are not seen.`;
+  },
+  TRAINING_MODULES_LEFT_OUT: (told) =>
+    `${told.text('trainer')} can’t train ${told.number('left')} of the ${told.number('modules')} modules and leaves them out.`,
+  SOURCE_QUICKEST: (told) => `${told.text('hub')} answers quickest (${told.text('source')}).`,
+  SOURCE_ASKED_AGAIN: because((told) => `${told.text('source')} is asked again`),
+  SOURCE_TRIED_NEXT: because((told) => `${told.text('source')} is tried now`),
+  DOWNLOAD_DAMAGED: ofFile('its checksum is wrong. All of it is fetched once more, to find the part that was damaged on its way.'),
+  FAILED: (told) => told.failure(),
+};
