@@ -7,14 +7,13 @@ import { chainStage } from '../../main/offload/chain-stage.ts';
 import { runNetwork } from '../../main/offload/executor.ts';
 import type { NetworkRun } from '../../main/offload/group.ts';
 import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
-import { Reader } from '../../main/offload/reader.ts';
 import { stageCosts, type Port, type Stage } from '../../main/offload/stage.ts';
-import { Trace } from '../../main/offload/trace.ts';
 import { IMAGES } from '../../main/onnx/graph.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
 import { rejectionOf } from './errors.ts';
 import { tempFolder } from './temp.ts';
+import { PLAN_REQUEST, testRun } from './test-run.ts';
 
 /** Sizes that no run of columns, rows or images divides. */
 const [WIDTH, BETWEEN, RANK] = [69, 22, 3];
@@ -66,8 +65,7 @@ type Results = ReadonlyMap<string, HostTensor>;
 function planOf(stages: readonly Stage[], images: number, work: NetworkPlan['work']): NetworkPlan {
   const costs = stageCosts(stages, { fusedAttention: true, weightsAs: 'fed' });
   const asked = work === 'chains' ? costs : costs.map((cost) => ({ ...cost, chainBytes: undefined }));
-  const request = { network: 'test', images, budget: 2 ** 30, baseline: 0, wholeBatch: true, threads: 2, feeds: true };
-  const plan = planNetwork({ ...request, costs: asked });
+  const plan = planNetwork({ ...PLAN_REQUEST, images, wholeBatch: true, threads: 2, costs: asked });
   expect(plan.work).toBe(work);
   // So few bytes would be one group.
   const groups = stages.map((_, first) => ({ first, count: 1, waitsFor: -1, weightBytes: 1, peakBytes: 1 }));
@@ -76,14 +74,8 @@ function planOf(stages: readonly Stage[], images: number, work: NetworkPlan['wor
 
 async function run(stages: readonly Stage[], plan: NetworkPlan, state = stateOf(plan.images)): Promise<Results> {
   const results = new Map<string, HostTensor>();
-  const trace = new Trace();
-  await runNetwork({
-    ...{ stages, plan, trace, session: { device: 'cpu', threads: 2 }, reader: new Reader(trace) },
-    load: () => structuredClone(state),
-    sink: (name, { data, dims }) => void results.set(name, { data: data.slice(), dims }),
-    onGroup: () => undefined,
-    signal: new AbortController().signal,
-  } satisfies NetworkRun);
+  const sink: NetworkRun['sink'] = (name, { data, dims }) => void results.set(name, { data: data.slice(), dims });
+  await runNetwork(testRun({ stages, plan, load: () => structuredClone(state), sink }).run);
   return results;
 }
 

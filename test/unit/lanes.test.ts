@@ -5,14 +5,13 @@ import { runNetwork } from '../../main/offload/executor.ts';
 import type { NetworkRun } from '../../main/offload/group.ts';
 import { graphWork, runInLanes } from '../../main/offload/lanes.ts';
 import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
-import { Reader } from '../../main/offload/reader.ts';
 import { stageCosts, type Stage } from '../../main/offload/stage.ts';
-import { Trace } from '../../main/offload/trace.ts';
 import { IMAGES, type Graph, type Value } from '../../main/onnx/graph.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
-import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
+import { writeSynthetic } from '../../main/weights/synthetic.ts';
 import { rejectionOf } from './errors.ts';
 import { tempFolder } from './temp.ts';
+import { cancelAfterFirst, imagesOf, PLAN_REQUEST, testRun, type TestRun } from './test-run.ts';
 
 const WIDTH = 96;
 const MODULES = 12;
@@ -43,14 +42,11 @@ function shrunk(i: number): TensorRange {
 function planFor(lanes: number, joined: number): NetworkPlan {
   const costs = stageCosts(stages);
   const plan = planNetwork({
-    network: 'test',
+    ...PLAN_REQUEST,
     costs,
     images: 2,
-    budget: 2 ** 30,
-    baseline: 0,
     wholeBatch: true,
     threads: lanes,
-    feeds: true,
   });
   // So few bytes would not be given lanes, and would be one group.
   const groups = Array.from({ length: Math.ceil(MODULES / joined) }, (_, i) => {
@@ -66,23 +62,10 @@ interface Seen {
   readonly values: readonly number[];
 }
 
-function runOf(plan: NetworkPlan, changes: Partial<NetworkRun> = {}): { run: NetworkRun; seen: Seen[]; groups: string[] } {
-  const random = mulberry32(9);
-  const data = Float32Array.from({ length: 2 * WIDTH }, () => 2 * random() - 1);
-  const [seen, groups, trace]: [Seen[], string[], Trace] = [[], [], new Trace()];
-  const run: NetworkRun = {
-    stages,
-    plan,
-    session: { device: 'cpu', threads: 2 },
-    load: () => ({ x: { data, dims: [2, WIDTH] } }),
-    sink: (name, tensor) => void seen.push({ name, values: [...(tensor.data as Uint16Array)] }),
-    onGroup: (_group, stage) => void groups.push(stage),
-    signal: new AbortController().signal,
-    reader: new Reader(trace),
-    trace,
-    ...changes,
-  };
-  return { run, seen, groups };
+function runOf(plan: NetworkPlan, changes: Partial<NetworkRun> = {}): TestRun & { readonly seen: Seen[] } {
+  const seen: Seen[] = [];
+  const sink: NetworkRun['sink'] = (name, tensor) => void seen.push({ name, values: [...(tensor.data as Uint16Array)] });
+  return { ...testRun({ stages, plan, load: imagesOf('x', 2, [WIDTH]), sink, ...changes }), seen };
 }
 
 async function resultsOf(lanes: number, joined = 1): Promise<{ seen: Seen[]; groups: string[] }> {
@@ -101,14 +84,9 @@ describe('lanes', () => {
   });
 
   test('stop between groups when the job is cancelled', async () => {
-    const cancelled = new AbortController();
-    const { run, groups } = runOf(planFor(2, 1), { signal: cancelled.signal });
-    const onGroup: NetworkRun['onGroup'] = (group, stage) => {
-      run.onGroup(group, stage);
-      cancelled.abort();
-    };
-    expect((await rejectionOf(runNetwork({ ...run, onGroup }))).code).toBe('CANCELLED');
-    expect(groups.length).toBeLessThan(MODULES);
+    const cancelled = runOf(planFor(2, 1));
+    expect((await cancelAfterFirst(cancelled)).code).toBe('CANCELLED');
+    expect(cancelled.groups.length).toBeLessThan(MODULES);
   });
 
   test('pass on what the sink throws, and take nothing more', async () => {

@@ -6,14 +6,13 @@ import { runNetwork } from '../../main/offload/executor.ts';
 import type { NetworkRun } from '../../main/offload/group.ts';
 import { inShares } from '../../main/offload/plan-shares.ts';
 import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
-import { Reader } from '../../main/offload/reader.ts';
 import { stageCosts, type Stage } from '../../main/offload/stage.ts';
-import { Trace } from '../../main/offload/trace.ts';
 import { IMAGES, type Graph, type Value } from '../../main/onnx/graph.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
-import { mulberry32, writeSynthetic } from '../../main/weights/synthetic.ts';
+import { writeSynthetic } from '../../main/weights/synthetic.ts';
 import { rejectionOf } from './errors.ts';
 import { tempFolder } from './temp.ts';
+import { cancelAfterFirst, imagesOf, PLAN_REQUEST, testRun, type TestRun } from './test-run.ts';
 
 const WIDTH = 24;
 const WIDE = 60;
@@ -48,14 +47,11 @@ function stagesOf(path: string): readonly Stage[] {
 function planFor(stages: readonly Stage[], shares: number, changes: Partial<NetworkPlan> = {}): NetworkPlan {
   const costs = stageCosts(stages, { fusedAttention: true, weightsAs: 'fed' });
   const request = {
-    network: 'test',
+    ...PLAN_REQUEST,
     costs,
     images: IMAGES_RUN,
-    budget: 2 ** 30,
-    baseline: 0,
     wholeBatch: false,
     threads: 1,
-    feeds: true,
   };
   const plan = { ...planNetwork(request), ...changes };
   if (shares === 1) return plan;
@@ -63,26 +59,16 @@ function planFor(stages: readonly Stage[], shares: number, changes: Partial<Netw
   return { ...plan, shares, groups: inShares(request, { shares, imagesPerRun: plan.imagesPerRun, costs: share }) };
 }
 
-function runOf(plan: NetworkPlan, stages: readonly Stage[], changes: Partial<NetworkRun> = {}): { run: NetworkRun; rows: Map<number, number[]>; groups: string[] } {
-  const random = mulberry32(9);
-  const data = Float32Array.from({ length: IMAGES_RUN * WIDTH }, () => 2 * random() - 1);
-  const [rows, groups, trace]: [Map<number, number[]>, string[], Trace] = [new Map(), [], new Trace()];
-  const run: NetworkRun = {
-    stages,
-    plan,
-    session: { device: 'cpu', threads: 2 },
-    load: ({ first, count }) => ({
-      hidden: { data: data.slice(first * WIDTH, (first + count) * WIDTH), dims: [count, 1, WIDTH] },
-    }),
-    sink: (_name, { data: values }, { first }) => void rows.set(first, [...(values as Float32Array)]),
-    onGroup: (_group, stage) => void groups.push(stage),
-    signal: new AbortController().signal,
-    reader: new Reader(trace),
-    trace,
-    ...changes,
-  };
-  return { run, rows, groups };
-} // prettier-ignore
+function runOf(
+  plan: NetworkPlan,
+  stages: readonly Stage[],
+  changes: Partial<NetworkRun> = {},
+): TestRun & { readonly rows: Map<number, number[]> } {
+  const rows = new Map<number, number[]>();
+  const sink: NetworkRun['sink'] = (_name, { data }, { first }) => void rows.set(first, [...(data as Float32Array)]);
+  const load = imagesOf('hidden', IMAGES_RUN, [1, WIDTH]);
+  return { ...testRun({ stages, plan, load, sink, ...changes }), rows };
+}
 
 async function resultOf(plan: NetworkPlan): Promise<number[]> {
   const { run, rows } = runOf(plan, stagesOf(file));
@@ -104,15 +90,10 @@ describe('stages in shares', () => {
   }); // prettier-ignore
 
   test('stop between stages when the job is cancelled', async () => {
-    const cancelled = new AbortController();
     const stages = stagesOf(file);
-    const { run, groups } = runOf(planFor(stages, 2), stages, { signal: cancelled.signal });
-    const onGroup: NetworkRun['onGroup'] = (group, stage) => {
-      run.onGroup(group, stage);
-      cancelled.abort();
-    };
-    expect((await rejectionOf(runNetwork({ ...run, onGroup }))).code).toBe('CANCELLED');
-    expect(groups).toEqual(['whole']);
+    const cancelled = runOf(planFor(stages, 2), stages);
+    expect((await cancelAfterFirst(cancelled)).code).toBe('CANCELLED');
+    expect(cancelled.groups).toEqual(['whole']);
   });
 
   test('pass on what the sink throws', async () => {
