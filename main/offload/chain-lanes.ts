@@ -1,5 +1,6 @@
 import { inputsOf } from '../linear/chain.ts';
 import { groupName, type NetworkRun } from './group.ts';
+import { CHAINS_AHEAD } from './plan-memory.ts';
 import type { ChainTask } from './chain-thread.ts';
 import type { LaneGroup, LaneWork } from './lanes.ts';
 
@@ -7,6 +8,7 @@ import type { LaneGroup, LaneWork } from './lanes.ts';
 export function chainWork({ stages, plan }: NetworkRun): LaneWork {
   return {
     script: new URL('./chain-thread.ts', import.meta.url),
+    ahead: CHAINS_AHEAD,
     readsAhead: false,
     join: (at) => {
       const group = plan.groups[at];

@@ -1,4 +1,4 @@
-import { CHAIN_LANE_BYTES, JOINED_LANE_BYTES, resultBytes, stateBytes, sumWeights } from './plan-memory.ts';
+import { CHAIN_LANE_BYTES, CHAINS_AHEAD, JOINED_LANE_BYTES, resultBytes, stateBytes, sumWeights } from './plan-memory.ts';
 import type { PlanRequest, StageGroup } from './planner.ts';
 import type { StageCost } from './stage.ts';
 import { roomFor } from './weight-buffer.ts';
@@ -9,8 +9,8 @@ export function areChains({ costs, feeds, wholeBatch }: PlanRequest): boolean {
 }
 
 /**
- * A lane's memory has room for the largest group, and never becomes smaller; results are there twice, in the making and
- * waiting to be taken.
+ * A lane's memory has room for the largest group, and never becomes smaller. Results of all groups that it was asked for
+ * may wait to be taken.
  */
 export function inChains(request: PlanRequest, lanes: number): readonly StageGroup[] {
   const { costs, images, baseline } = request;
@@ -20,7 +20,7 @@ export function inChains(request: PlanRequest, lanes: number): readonly StageGro
   return runs.map((members) => {
     const group = { first, count: members.length, waitsFor: -1, weightBytes: sumWeights(members) };
     first += members.length;
-    const own = CHAIN_LANE_BYTES + memory + 2 * resultBytes(members, images);
+    const own = CHAIN_LANE_BYTES + memory + CHAINS_AHEAD * resultBytes(members, images);
     return { ...group, peakBytes: baseline + stateBytes(request, members) + lanes * own };
   });
 }
