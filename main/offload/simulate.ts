@@ -14,7 +14,7 @@ export interface Machine {
   /** Products of bytes, see onnx/eight-bit.ts, and bytes that are laid out for them. */
   readonly byteFlopsPerSecond: number;
   readonly packBytesPerSecond: number;
-  /** Weight bytes of chains of linear layers that one core brings to where it multiplies them, and its work on them and their results. */
+  /** Of chains of linear layers (see linear/), one core: weight bytes read, and products with the work on their results. */
   readonly chainBytesPerSecond: number;
   readonly chainFlopsPerSecond: number;
   /** Seconds to make one stage ready. */
@@ -85,7 +85,7 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
   const setUp = machine.stageSeconds * members.length;
   const { device, cores } = machine;
   if (plan.work === 'chains') {
-    return setUp + group.weightBytes / machine.chainBytesPerSecond + flops / machine.chainFlopsPerSecond;
+    return group.weightBytes / machine.chainBytesPerSecond + flops / machine.chainFlopsPerSecond;
   }
   const bytes = weightBytesOf(members);
   const castRate = machine.castBytesPerSecond * (plan.weightsAs === 'mapped' ? MAPPED_SHARE : 1) * plan.shares;

@@ -12,8 +12,8 @@ export const MEASURED: Machine = {
   castBytesPerSecond: 4.4e9,
   byteFlopsPerSecond: 430e9,
   packBytesPerSecond: 0.85e9,
-  chainBytesPerSecond: 7.5e9,
-  chainFlopsPerSecond: 17e9,
+  chainBytesPerSecond: 4.8e9,
+  chainFlopsPerSecond: 19e9,
   stageSeconds: 0.0005,
 };
 
