@@ -3,7 +3,7 @@ import { I2lError } from '../contract/errors.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { identify } from '../pipelines/identify.ts';
 import { MACHINES } from '../pipelines/machines.ts';
-import { planJob, predictJob, type JobEstimate } from '../pipelines/plan.ts';
+import { planJob, predictJob, type JobEstimate, type Prediction } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
 import { eightBitOf, modelsOf, parseJob, withModels, type CommandContext, type CreateOptions } from './commands.ts';
 import { counted, formatBytes, formatDuration } from './report.ts';
@@ -37,7 +37,7 @@ export async function plan(context: CommandContext, paths: readonly string[], op
   const estimate = planJob(known);
   context.report.result(estimateWords(estimate), { type: 'plan', ...estimate });
   if (!options.machines) return;
-  const rows = MACHINES.map((machine) => ({ machine: machine.name, networks: predictJob(known, machine) }));
+  const rows = predictJob(known, MACHINES);
   context.report.result(rows.map(predictionLine).join('\n'), { type: 'predictions', predictions: rows });
 }
 
@@ -61,13 +61,7 @@ function identityWords({ file, id, title, network, tensors, parameters, bytes, d
   return `${file}: ${name}\n  ${title}${synthetic ? ' (random weights)' : ''}; ${size}; layout ${fingerprint}`;
 }
 
-function predictionLine({
-  machine,
-  networks,
-}: {
-  readonly machine: string;
-  readonly networks: ReturnType<typeof predictJob>;
-}): string {
+function predictionLine({ machine, networks }: Prediction): string {
   const seconds = networks.reduce((sum, network) => sum + network.seconds, 0);
   const parts = networks.map((network) => `${network.network} ${formatDuration(network.seconds)}`);
   return `  predicted: ${machine.padEnd(42)} ${formatDuration(seconds).padStart(8)}  (${parts.join(', ')})`;

@@ -9,7 +9,6 @@ import { recipeContract, type Estimate, type ExpertOption } from '../contract/re
 import type { ImageSet } from '../contract/sets.ts';
 import type { Library } from '../library/library.ts';
 import { eightBitFolder } from '../pipelines/eight-bit-folder.ts';
-import type { JobEstimate } from '../pipelines/plan.ts';
 import { modelsById, modelsFor } from '../weights/catalogue.ts';
 import { locateModel } from '../weights/locate.ts';
 import type { AppContext } from './app.ts';
@@ -45,23 +44,21 @@ interface Costed extends Pick<CreateJob, 'target' | 'experts' | 'dtype'> {
 /** @param counts images of each LoRA */
 async function estimateOf(counts: readonly number[], { memory, ...choice }: Costed, context: RecipeContext): Promise<Estimate> {
   // It brings onnxruntime with it, which a start of the app doesn't need.
-  const { planJob } = await import('../pipelines/plan.ts');
-  const common = {
+  const { plannerOf } = await import('../pipelines/plan.ts');
+  const planFor = plannerOf({
     ...choice,
     memory: memory ?? context.settings.get().memory,
     models: await whereTheyLie(choice, context),
     stays: context.settings.get().keepEncoders,
     ...eightBitOf(context),
-  };
+  });
   const images = counts.reduce((sum, count) => sum + count, 0);
-  const { networks, ...whole } = planJob({ ...common, images });
+  const whole = planFor(images);
   // Of one LoRA, the whole is its plan.
-  const planOf = (count: number): JobEstimate =>
-    count === images ? { networks, ...whole } : planJob({ ...common, images: count });
-  const plans = new Map([...new Set(counts)].map((count) => [count, planOf(count)]));
+  const plans = new Map([...new Set(counts)].map((count) => [count, count === images ? whole : planFor(count)]));
   return {
     ...whole,
-    networks: [...networks],
+    networks: [...whole.networks],
     copies: [...whole.copies],
     rank: Math.max(...[...plans.values()].map(({ rank }) => rank)),
     outputBytes: counts.reduce((sum, count) => sum + (plans.get(count)?.outputBytes ?? 0), 0),

@@ -109,7 +109,8 @@ export interface StageCost extends GraphCost {
 /** What each stage costs, read off the graph that it builds; with a share among the options, what that costs of one that has parts. */
 export function stageCosts(stages: readonly Stage[], options?: GraphOptions): StageCost[] {
   const needed = neededAfter(stages);
-  const built = stages.map((stage, i) => buildAlone(stage, needed(i), options));
+  const known = new Map<string, GraphCost>();
+  const built = stages.map((stage, i) => buildAlone(stage, needed(i), options, known));
   const state = stateBytes(built, needed);
   const changedBy = new Map<string, number>();
   return built.map(({ id, parts, chainBytes, taken, kept, cost }, i) => {
@@ -130,15 +131,30 @@ interface BuiltStage {
   readonly cost: GraphCost;
 }
 
-function buildAlone(stage: Stage, needed: ReadonlySet<string>, options: GraphOptions | undefined): BuiltStage {
-  const { graph, keeps, state } = joinStages([stage], needed, options);
+/** With products in one piece a graph has a tenth of its nodes, and says as well which others are like it. */
+const OUTLINE = { pieceValues: Number.MAX_SAFE_INTEGER };
+
+/**
+ * Layers of a kind differ in their weights' places alone: the first is built as it will run, the others in outline.
+ * @param known costs of the stages before it, by their graphs' likeness
+ */
+function buildAlone(
+  stage: Stage,
+  needed: ReadonlySet<string>,
+  options: GraphOptions | undefined,
+  known: Map<string, GraphCost>,
+): BuiltStage {
+  const { graph, keeps, state } = joinStages([stage], needed, { ...WHOLE, ...options, ...OUTLINE });
+  const { likeness, ranges } = graph;
+  const cost = known.get(likeness) ?? joinStages([stage], needed, options).graph.cost();
+  known.set(likeness, cost);
   return {
     id: stage.id,
     parts: stage.parts,
     chainBytes: stage.chains?.every(isRunnable) ? Math.max(...stage.chains.map(chainBytes)) : undefined,
     taken: new Map(stage.takes.map(({ name, value }) => [name, bytesOf(value(new Graph()))])),
     kept: new Map(keeps.map((name) => [name, bytesOf(required(state.get(name), stage.id, name))])),
-    cost: graph.cost(),
+    cost: { ...cost, weights: ranges },
   };
 }
 

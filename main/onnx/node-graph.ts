@@ -2,6 +2,7 @@ import type { ByteRange, Dtype, TensorRange } from '../contract/tensor.ts';
 import { expectDims, scale, valuesPerImage, bytesOf, type Dim, type Value } from './dims.ts';
 import { outputAt, type BuiltGraph, type WeightsAs } from './built-graph.ts';
 import { castsFirst, liveBytes, sumBytes, type GraphCost } from './cost.ts';
+import { likenessOf } from './likeness.ts';
 import { commonFolder, externalTensor, placeOf } from './external-data.ts';
 import {
   ELEMENT,
@@ -88,7 +89,7 @@ export class NodeGraph {
 
   /** @param dims [values.length], or [] for a single one */
   integers(values: readonly number[], dims: readonly number[] = [values.length]): Value {
-    const data = BigInt64Array.from(values, BigInt);
+    const data = new BigInt64Array(values.map((value) => BigInt(value)));
     return this.#initializer(new Uint8Array(data.buffer), dims, ELEMENT.INT64);
   }
 
@@ -215,11 +216,23 @@ export class NodeGraph {
     return { nodes: [...nodes, ...copies], outputs: this.#outputs.map(({ value }, at) => ({ ...value, name: outputAt(at) })) };
   }
 
+  /** Of weights, each once, in the order of use. */
+  get ranges(): readonly ByteRange[] {
+    return [...new Map([...this.#weights.values()].map(({ range }) => [placeOf(range), range])).values()];
+  }
+
+  /** See {@link likenessOf}. */
+  get likeness(): string {
+    const [weights, outputs] = [[...this.#weights.values()], this.#outputs.map(({ value }) => value)];
+    const counted = [this.#flops, this.#packedBytes];
+    return likenessOf({ nodes: this.#nodes, values: this.#values, weights, inputs: this.#inputs, outputs, counted });
+  }
+
   cost(): GraphCost {
     const outputs = this.#outputs.map(({ value }) => value);
     const live = liveBytes(castsFirst(this.#nodes, this.#values), this.#inputs, outputs, this.#values);
     return {
-      weights: [...new Map([...this.#weights.values()].map(({ range }) => [placeOf(range), range])).values()],
+      weights: this.ranges,
       flops: { ...this.#flops },
       live,
       ...(this.#packedBytes > 0 ? { packed: this.#packedBytes } : {}),

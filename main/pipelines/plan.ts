@@ -10,8 +10,10 @@ import { guessedMachine } from './machines.ts';
 import { embeddingBytes, prepareEncoder } from './plan-encoding.ts';
 import { openModels, type OpenModels } from './open-models.ts';
 
-export type PlanJob = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory' | 'eightBit'> & {
-  readonly images: number;
+export type PlanJob = PlanChoice & { readonly images: number };
+
+/** All that a plan depends on but the images. */
+export type PlanChoice = Pick<CreateJob, 'models' | 'target' | 'experts' | 'dtype' | 'memory' | 'eightBit'> & {
   /** Its process may stay for the next job. */
   readonly stays?: boolean;
 };
@@ -58,33 +60,36 @@ interface PlannedJob {
   readonly allowed: Allowance;
 }
 
-/** What a job opens: its models, and the 8-bit copies that its encoders use. */
+/** What a job opens: its models, the 8-bit copies that its encoders use, and its networks in their order. */
 interface OpenJob extends OpenModels {
   readonly copies: EightBitCopies;
+  readonly parts: readonly Omit<PlannedPart, 'plan'>[];
 }
 
-function openJob(job: PlanJob): OpenJob {
-  const open = openModels(job);
-  return { ...open, copies: copiesOf(open.encoders, job.eightBit) };
+function openJob(job: PlanChoice): OpenJob {
+  const { encoders, decoder } = openModels(job);
+  const copies = copiesOf(encoders, job.eightBit);
+  const encoding = encoders.map((encoder) => ({
+    id: encoder.id,
+    prepared: prepareEncoder(encoder, 0, { eightBit: copies.get(encoder)?.weights }),
+  }));
+  const id = [...decoder.experts, ...decoder.statics].map((part) => part.id).join(' + ');
+  return { encoders, decoder, copies, parts: [...encoding, { id, prepared: prepareDecoder(decoder, job.dtype, 0) }] };
 }
 
-/** A job's networks in their order, each with its plan. */
-function planParts({ memory, dtype, images }: PlanJob, { encoders, decoder, copies }: OpenJob, threads: number): PlannedJob {
-  const held = embeddingBytes(encoders, images);
-  const parts = [
-    ...encoders.map((encoder) => ({
-      id: encoder.id,
-      prepared: prepareEncoder(encoder, held, { eightBit: copies.get(encoder)?.weights }),
-    })),
-    {
-      id: [...decoder.experts, ...decoder.statics].map(({ id }) => id).join(' + '),
-      prepared: prepareDecoder(decoder, dtype, held),
-    },
-  ];
+/** Each of a job's networks with its plan. */
+function planParts(images: number, memory: number, open: OpenJob, threads: number): PlannedJob {
+  const held = embeddingBytes(open.encoders, images);
+  const parts = open.parts.map(({ id, prepared }) => ({ id, prepared: beside(held, prepared) }));
   const works = parts.map(({ prepared }) => ({ network: prepared, images }));
   const allowed = allowance({ memory }, { device: 'cpu', threads });
   const plans = planAll(works, allowed);
   return { parts: parts.map((part) => ({ ...part, plan: plans.get(part.prepared) as NetworkPlan })), works, allowed };
+}
+
+/** A network while so many bytes more are held. */
+function beside(bytes: number, { held, ...network }: PreparedNetwork): PreparedNetwork {
+  return { ...network, held: { ...held, fixed: held.fixed + bytes } };
 }
 
 /** As SessionKeeper fills the room that the job leaves. */
@@ -96,19 +101,36 @@ function residentBytes({ parts, works, allowed }: PlannedJob): number {
   return groups.reduce((held, bytes) => (held + bytes <= room ? held + bytes : held), 0);
 }
 
-/** What a job would take on a machine. @throws as create does */
-export function predictJob(job: PlanJob, machine: Machine): { readonly network: string; readonly seconds: number }[] {
-  return planParts(job, openJob(job), machine.cores).parts.map(({ prepared, plan }) => ({
-    network: prepared.name,
-    seconds: simulate(prepared.costs, plan, machine).seconds,
+export interface Prediction {
+  readonly machine: string;
+  readonly networks: readonly { readonly network: string; readonly seconds: number }[];
+}
+
+/** What a job would take on each of these machines. @throws as create does */
+export function predictJob({ images, ...choice }: PlanJob, machines: readonly Machine[]): Prediction[] {
+  const open = openJob(choice);
+  return machines.map((machine) => ({
+    machine: machine.name,
+    networks: planParts(images, choice.memory, open, machine.cores).parts.map(({ prepared, plan }) => ({
+      network: prepared.name,
+      seconds: simulate(prepared.costs, plan, machine).seconds,
+    })),
   }));
 }
 
 /** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
-export function planJob(job: PlanJob): JobEstimate {
-  const { dtype, images } = job;
-  const open = openJob(job);
-  const planned = planParts(job, open, 0);
+export function planJob({ images, ...choice }: PlanJob): JobEstimate {
+  return plannerOf(choice)(images);
+}
+
+/** The same for any number of images, of models that are opened once. */
+export function plannerOf(choice: PlanChoice): (images: number) => JobEstimate {
+  const open = openJob(choice);
+  return (images) => estimate(images, choice, open);
+}
+
+function estimate(images: number, { memory, dtype, stays }: PlanChoice, open: OpenJob): JobEstimate {
+  const planned = planParts(images, memory, open, 0);
   const networks = planned.parts.map(({ id, prepared, plan }): NetworkEstimate => {
     const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plan;
     const { seconds } = simulate(prepared.costs, plan, guessedMachine(threadsOf(0)));
@@ -136,7 +158,7 @@ export function planJob(job: PlanJob): JobEstimate {
     modules: modules.length,
     outputBytes: loraBytes(modules, dtype),
     copies: missingCopies(open),
-    residentBytes: job.stays ? residentBytes(planned) : 0,
+    residentBytes: stays ? residentBytes(planned) : 0,
   };
 }
 

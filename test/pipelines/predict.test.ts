@@ -20,7 +20,9 @@ const job = (images: number): PlanJob => ({
 });
 
 function secondsOf(images: number, machine: Machine): Record<string, number> {
-  return Object.fromEntries(predictJob(job(images), machine).map(({ network, seconds }) => [network, seconds]));
+  return Object.fromEntries(
+    predictJob(job(images), [machine]).flatMap(({ networks }) => networks.map(({ network, seconds }) => [network, seconds])),
+  );
 }
 
 describe('the published models', () => {
@@ -71,7 +73,16 @@ describe('any plan', () => {
     fc.assert(
       fc.property(arbitrary, ({ sizes, lanes, independent, images, disk }) => {
         const costs = sizes.map(({ bytes, flops }, i) => stage(i, bytes, flops, independent ? -1 : i - 1));
-        const request: PlanRequest = { network: 'x', costs, images, budget: 2 ** 40, baseline: 0, wholeBatch: independent, threads: lanes, feeds: true };
+        const request: PlanRequest = {
+          network: 'x',
+          costs,
+          images,
+          budget: 2 ** 40,
+          baseline: 0,
+          wholeBatch: independent,
+          threads: lanes,
+          feeds: true,
+        };
         const plan = planNetwork(request);
         const machine = { ...MEASURED, diskBytesPerSecond: disk, cores: Math.max(1, plan.lanes) };
         const { seconds, waitingSeconds } = simulate(costs, plan, machine);
