@@ -1,20 +1,36 @@
 import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap, TensorRange } from '../contract/tensor.ts';
-import { chainDims, inOf, outOf, type LinearChain, type LinearLayer } from './chain.ts';
+import { chainDims, inOf, lastOf, outOf, type LinearChain, type LinearLayer } from './chain.ts';
 import { arrangedPlace, makeProduct, makeRound, makeScatter, MOST_IMAGES, type Product, type Scatter } from './products.ts';
 import { WasmMemory } from './wasm-memory.ts';
 
 /** Each image's values begin at a multiple of so many: as many are rounded at once. */
 const ROUNDED_AT_ONCE = 8;
 
-/** Values of an image. */
-type RowOf = (image: number) => Float32Array;
+/** First byte of a weight in the memory. */
+type Place = (weight: TensorRange) => number;
+
+/** What a chain is computed from. */
+interface ChainRun {
+  readonly chain: LinearChain;
+  readonly images: number;
+  readonly state: TensorMap;
+  readonly place: Place;
+}
+
+/** Images that go through a chain together. */
+interface Some {
+  readonly first: number;
+  readonly count: number;
+}
 
 /** f32 in the memory: the first byte, and bytes from one image's to the next one's. */
 interface Rows {
   readonly at: number;
   readonly stride: number;
 }
+
+type RowOf = (image: number) => Float32Array;
 
 /** Computes chains of linear layers whose weights, of bf16, lie in its memory. */
 export class ChainRunner {
@@ -25,46 +41,57 @@ export class ChainRunner {
   readonly #round = makeRound(this.memory.host);
 
   /**
-   * @param place first byte of a weight in the memory
    * @returns bits of bf16, by the chains' names
    * @throws I2lError INTERNAL for state that is missing or of another shape
    */
-  run(chains: readonly LinearChain[], state: TensorMap, place: (weight: TensorRange) => number): Record<string, HostTensor> {
+  run(chains: readonly LinearChain[], state: TensorMap, place: Place): Record<string, HostTensor> {
     const arranged = new Map<string, number>();
     const results: Record<string, HostTensor> = {};
     for (const chain of chains) {
       const { input, layers, name } = chain;
       const images = state[input]?.dims[0] ?? 0;
-      const x = arranged.get(input) ?? this.#arranged(rowsOfState(state, input, images, inOf(layers[0])), images, inOf(layers[0]));
+      const columns = inOf(layers[0]);
+      const x = arranged.get(input) ?? this.#arranged(rowsOfState(state, input, images, columns), images, columns);
       arranged.set(input, x);
       const mark = this.memory.taken;
-      const rows = this.#lastRows(chain, x, images, state, place);
-      results[name] = { data: this.#rounded(chain, rows, images, state), dims: chainDims(chain, images) };
+      results[name] = { data: this.#result({ chain, images, state, place }, x), dims: chainDims(chain, images) };
       this.memory.release(mark);
     }
     return results;
   }
 
-  /** What the last layer gives. @param x the first byte of arranged input */
-  #lastRows({ layers }: LinearChain, x: number, images: number, state: TensorMap, place: (weight: TensorRange) => number): Rows {
-    let [from, rows] = [x, { at: 0, stride: 0 }];
+  /** A few images at a time, so that their values stay in the processor's cache. @param x the first byte of all arranged input */
+  #result(run: ChainRun, x: number): Uint16Array {
+    const values = run.images * outOf(lastOf(run.chain));
+    const result = this.memory.take(2 * (values + ROUNDED_AT_ONCE)); // What is rounded behind the last is of no use.
+    const mark = this.memory.taken;
+    for (const some of runsOf(run.images)) {
+      this.#store(run, some, this.#lastRows(run, some, x), result);
+      this.memory.release(mark);
+    }
+    return new Uint16Array(this.memory.buffer, result, values).slice();
+  }
+
+  /** What the last layer gives. */
+  #lastRows({ chain: { layers }, images, state, place }: ChainRun, { first, count }: Some, x: number): Rows {
+    let from = x + 4 * inOf(layers[0]) * first;
+    let rows: Rows = { at: 0, stride: 0 };
     for (const [i, layer] of layers.entries()) {
       const { add, weight } = layer;
-      if (i > 0) from = this.#arranged(this.#rowOf(rows, inOf(layer)), images, inOf(layer));
-      rows = this.#multiply(from, images, layer, place(weight));
-      if (add !== undefined) addRows(this.#rowOf(rows, outOf(layer)), rowsOfState(state, add, images, outOf(layer)), images);
+      if (i > 0) from = this.#arranged(this.#rowOf(rows, inOf(layer)), count, inOf(layer));
+      rows = this.#multiply(from, count, layer, place(weight));
+      if (add === undefined) continue;
+      const [sums, others] = [this.#rowOf(rows, outOf(layer)), rowsOfState(state, add, images, outOf(layer))];
+      for (let image = 0; image < count; image++) addTo(sums(image), others(first + image));
     }
     return rows;
   }
 
   #multiply(x: number, images: number, layer: LinearLayer, weight: number): Rows {
-    const [rows, columns] = [outOf(layer), inOf(layer)];
+    const rows = outOf(layer);
     const stride = 4 * Math.ceil(rows / ROUNDED_AT_ONCE) * ROUNDED_AT_ONCE;
     const at = this.memory.take(images * stride);
-    for (const { first, count } of runsOf(images)) {
-      const product = this.#product(columns, count);
-      product(weight, x + 4 * columns * first, at + stride * first, rows, stride);
-    }
+    this.#product(inOf(layer), images)(weight, x, at, rows, stride);
     return { at, stride };
   }
 
@@ -80,20 +107,17 @@ export class ChainRunner {
     return at;
   }
 
-  /** The images' results as they leave: multiplied by their factors, rounded, and put together. */
-  #rounded(chain: LinearChain, { at, stride }: Rows, images: number, state: TensorMap): Uint16Array {
-    const { layers, rank, factor } = chain;
-    const out = outOf(layers[layers.length - 1] as LinearLayer);
+  /** Multiplies by the images' factors, rounds, and puts all to its place in the result. */
+  #store({ chain, images, state }: ChainRun, { first, count }: Some, { at, stride }: Rows, result: number): void {
+    const { rank, factor } = chain;
+    const out = outOf(lastOf(chain));
     const factors = factor === undefined ? undefined : rowsOfState(state, factor, images, 1);
     const areBeside = chain.images === 'beside' && images > 1;
-    const scatter = this.#scatter(rank);
-    const together = this.memory.take(2 * (images * out + ROUNDED_AT_ONCE)); // What is rounded behind the last is of no use.
-    for (let image = 0; image < images; image++) {
-      const from = at + stride * image;
-      this.#round(from, factors?.(image)[0] ?? 1, areBeside ? from : together + 2 * out * image, stride / 4);
-      if (areBeside) scatter(from, together + 2 * rank * image, out / rank, 2 * rank * images);
+    for (let i = 0; i < count; i++) {
+      const [image, from] = [first + i, at + stride * i];
+      this.#round(from, factors?.(image)[0] ?? 1, areBeside ? from : result + 2 * out * image, stride / 4);
+      if (areBeside) this.#scatter(rank)(from, result + 2 * rank * image, out / rank, 2 * rank * images);
     }
-    return new Uint16Array(this.memory.buffer, together, images * out).slice();
   }
 
   #rowOf({ at, stride }: Rows, out: number): RowOf {
@@ -120,14 +144,14 @@ export class ChainRunner {
   }
 }
 
-/** Bytes of one image that a chain takes in the memory beside its weights, at most. */
-export function chainBytes({ layers }: LinearChain): number {
-  const rows = layers.reduce((sum, layer) => sum + 4 * (inOf(layer) + outOf(layer) + 2 * ROUNDED_AT_ONCE), 0);
-  return rows + 2 * outOf(layers[layers.length - 1] as LinearLayer);
+/** Bytes that a chain takes in the memory beside its weights, at most: whatever the images, and for each of them. */
+export function chainBytes(chain: LinearChain): { readonly fixed: number; readonly perImage: number } {
+  const values = chain.layers.reduce((sum, layer) => sum + inOf(layer) + outOf(layer) + 2 * ROUNDED_AT_ONCE, 0);
+  return { fixed: 4 * MOST_IMAGES * values, perImage: 4 * inOf(chain.layers[0]) + 2 * outOf(lastOf(chain)) };
 }
 
 /** The images in as few runs as there may be, of about the same length. */
-function runsOf(images: number): readonly { first: number; count: number }[] {
+function runsOf(images: number): readonly Some[] {
   const runs = Math.ceil(images / MOST_IMAGES);
   const firstOf = (run: number): number => Math.floor((images * run) / runs);
   return Array.from({ length: runs }, (_, run) => ({ first: firstOf(run), count: firstOf(run + 1) - firstOf(run) }));
@@ -141,9 +165,6 @@ function rowsOfState(state: TensorMap, name: string, images: number, width: numb
   return (image) => data.subarray(image * width, (image + 1) * width);
 }
 
-function addRows(to: RowOf, what: RowOf, images: number): void {
-  for (let image = 0; image < images; image++) {
-    const [sum, other] = [to(image), what(image)];
-    for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (other[i] as number);
-  }
+function addTo(sums: Float32Array, others: Float32Array): void {
+  for (let i = 0; i < sums.length; i++) sums[i] = (sums[i] as number) + (others[i] as number);
 }

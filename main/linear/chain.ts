@@ -34,13 +34,17 @@ export function inputsOf({ input, layers, factor }: LinearChain): readonly strin
 /** Shape of the result of so many images: [images * rank, out / rank] or [out / rank, images * rank]. */
 export function chainDims(chain: LinearChain, images: number): readonly [number, number] {
   const { rank } = chain;
-  const others = outOf(chain.layers[chain.layers.length - 1] as LinearLayer) / rank;
+  const others = outOf(lastOf(chain)) / rank;
   return chain.images === 'below' ? [images * rank, others] : [others, images * rank];
 }
 
 /** Whether {@link ChainRunner} can compute it. */
 export function isRunnable({ layers, dtype }: LinearChain): boolean {
   return dtype === 'BF16' && layers.every(({ weight }) => weight.dtype === 'BF16' && weight.scale === undefined);
+}
+
+export function lastOf({ layers }: LinearChain): LinearLayer {
+  return layers[layers.length - 1] as LinearLayer;
 }
 
 export function outOf({ weight: { shape } }: LinearLayer): number {

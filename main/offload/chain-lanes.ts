@@ -1,6 +1,5 @@
 import { inputsOf } from '../linear/chain.ts';
 import { groupName, type NetworkRun } from './group.ts';
-import { CHAINS_AHEAD } from './plan-memory.ts';
 import type { ChainTask } from './chain-thread.ts';
 import type { LaneGroup, LaneWork } from './lanes.ts';
 
@@ -8,7 +7,6 @@ import type { LaneGroup, LaneWork } from './lanes.ts';
 export function chainWork({ stages, plan }: NetworkRun): LaneWork {
   return {
     script: new URL('./chain-thread.ts', import.meta.url),
-    ahead: CHAINS_AHEAD,
     readsAhead: false,
     join: (at) => {
       const group = plan.groups[at];

@@ -21,8 +21,6 @@ export interface LaneWork {
   /** What a lane's thread runs, and what it is started with; it answers with a {@link LaneResult}. */
   readonly script: URL;
   readonly setup?: LaneSetup;
-  /** Groups that each lane is asked for ahead, with the one that it works on. */
-  readonly ahead: number;
   /** The reader brings the bytes of waiting groups into the system's cache: work takes longer than to read them. */
   readonly readsAhead: boolean;
   readonly join: (at: number) => LaneGroup | undefined;
@@ -36,7 +34,7 @@ export interface LaneWork {
  */
 export async function runInLanes(
   run: NetworkRun,
-  { script, setup, ahead, readsAhead, join }: LaneWork = run.plan.work === 'chains' ? chainWork(run) : graphWork(run),
+  { script, setup, readsAhead, join }: LaneWork = run.plan.work === 'chains' ? chainWork(run) : graphWork(run),
 ): Promise<void> {
   const { plan, reader } = run;
   const state = new Map(Object.entries(run.load({ first: 0, count: plan.images })).map(([name, value]) => [name, shared(value)]));
@@ -44,7 +42,7 @@ export async function runInLanes(
   const taken: Promise<void>[] = [];
   try {
     for (let at = 0, joined = join(0); joined; joined = join(++at)) {
-      await taken[Math.max(at - ahead * plan.lanes, joined.group.waitsFor)];
+      await taken[Math.max(at - plan.ahead * plan.lanes, joined.group.waitsFor)];
       await goOn(run);
       if (readsAhead) reader.warm(joined.weights.map(({ range }) => range));
       const task = joined.task(pick(state, joined.takes), layOut(joined.weights));
@@ -63,7 +61,6 @@ export function graphWork(run: NetworkRun, script = LANE_SCRIPT): LaneWork {
   return {
     script,
     setup: { threads: 1 },
-    ahead: 2,
     readsAhead: true,
     join: (at) => {
       const joined = join(at);

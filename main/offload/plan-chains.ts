@@ -1,7 +1,13 @@
-import { CHAIN_LANE_BYTES, CHAINS_AHEAD, JOINED_LANE_BYTES, resultBytes, stateBytes, sumWeights } from './plan-memory.ts';
-import type { PlanRequest, StageGroup } from './planner.ts';
+import { mostOf } from '../onnx/cost.ts';
+import { CHAIN_LANE_BYTES, JOINED_LANE_BYTES, resultBytes, stateBytes, sumWeights } from './plan-memory.ts';
+import type { NetworkPlan, PlanRequest, StageGroup } from './planner.ts';
 import type { StageCost } from './stage.ts';
 import { roomFor } from './weight-buffer.ts';
+
+/** With few groups ahead, a lane waits where another one's group is longer, or results are being written. */
+const MOST_AHEAD = 8;
+/** With more, results fill the memory. */
+const WAITING_BYTES = 8 << 20;
 
 /** Whether all stages are chains of linear layers that can be run without the runtime. */
 export function areChains({ costs, feeds, wholeBatch }: PlanRequest): boolean {
@@ -12,21 +18,25 @@ export function areChains({ costs, feeds, wholeBatch }: PlanRequest): boolean {
  * A lane's memory has room for the largest group, and never becomes smaller. Results of all groups that it was asked for
  * may wait to be taken.
  */
-export function inChains(request: PlanRequest, lanes: number): readonly StageGroup[] {
+export function inChains(request: PlanRequest, lanes: number): Pick<NetworkPlan, 'groups' | 'ahead'> {
   const { costs, images, baseline } = request;
   const runs = joinedRuns(costs, images);
   const memory = Math.max(...runs.map((members) => roomFor(sumWeights(members)) + scratchBytes(members, images)));
+  const waiting = Math.max(...runs.map((members) => resultBytes(members, images)));
+  const ahead = Math.max(2, Math.min(MOST_AHEAD, Math.floor(WAITING_BYTES / waiting)));
   let first = 0;
-  return runs.map((members) => {
+  const groups = runs.map((members): StageGroup => {
     const group = { first, count: members.length, waitsFor: -1, weightBytes: sumWeights(members) };
     first += members.length;
-    const own = CHAIN_LANE_BYTES + memory + CHAINS_AHEAD * resultBytes(members, images);
+    const own = CHAIN_LANE_BYTES + memory + ahead * waiting;
     return { ...group, peakBytes: baseline + stateBytes(request, members) + lanes * own };
   });
+  return { groups, ahead };
 }
 
 function scratchBytes(costs: readonly StageCost[], images: number): number {
-  return Math.max(...costs.map(({ chainBytes = 0 }) => chainBytes)) * images;
+  const { fixed, perImage } = mostOf(costs.flatMap(({ chainBytes }) => chainBytes ?? []));
+  return fixed + perImage * images;
 }
 
 /** Consecutive stages of few bytes together: to ask a lane takes a fraction of a millisecond. */

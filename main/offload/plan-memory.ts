@@ -8,8 +8,6 @@ import { roomFor } from './weight-buffer.ts';
 export const LANE_BYTES = 24 << 20;
 /** A thread with Node alone. */
 export const CHAIN_LANE_BYTES = 12 << 20;
-/** Groups of chains that a lane is asked for ahead: with fewer it waits while results are written. */
-export const CHAINS_AHEAD = 4;
 /** Joining stages spares a session's set-up, or a message; groups that run side by side take memory together. */
 export const JOINED_LANE_BYTES = 12 << 20;
 

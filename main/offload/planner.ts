@@ -55,6 +55,8 @@ export interface NetworkPlan {
   readonly work: 'graphs' | 'chains';
   /** Groups that run at the same time. */
   readonly lanes: number;
+  /** Groups that each lane is asked for until the results of the first of them are taken. */
+  readonly ahead: number;
   /**
    * Of a network whose stages can run side by side: one thread each, even where there is but one lane, since the
    * runtime rounds otherwise on several. So the results don't depend on the machine's cores and memory.
@@ -81,6 +83,8 @@ const JOINED_BYTES = 64 << 20;
 const MOST_IMAGES_PER_RUN = 8;
 /** The same where threads share stages: with more, activations no longer stay in the processor's cache. */
 const MOST_IMAGES_PER_SHARED_RUN = 2;
+/** One is worked on, one waits while its bytes are read. */
+const GRAPHS_AHEAD = 2;
 /** More lanes or shares than this read faster than memory gives. */
 const MOST_SIDE_BY_SIDE = 8;
 /** Shares that leave more threads idle lose more than they gain: one session on all threads is faster. */
@@ -119,10 +123,10 @@ function chooseChains(request: PlanRequest): Chosen | undefined {
   if (!areChains(request)) return undefined;
   const { costs, budget, threads, images } = request;
   for (let lanes = Math.max(1, mostLanes(request, costs.length)); lanes > 0; lanes--) {
-    const groups = inChains(request, lanes);
+    const { groups, ahead } = inChains(request, lanes);
     if (groups.some(({ peakBytes }) => peakBytes > budget)) continue;
     const whole = { shares: 1, threadsPerShare: threads, imagesPerRun: images, images };
-    return { work: 'chains', lanes, threadsPerLane: 'one', weightsAs: 'fed', groups, ...whole };
+    return { work: 'chains', lanes, ahead, threadsPerLane: 'one', weightsAs: 'fed', groups, ...whole };
   }
   return undefined;
 }
@@ -133,7 +137,7 @@ function chooseGraphs(request: PlanRequest, most: number): Chosen {
   const shared = lanes === 1 && canFeed(request) ? chooseShares(request, most) : undefined;
   const threadsPerLane = independent > 1 && canFeed(request) ? 'one' : 'all';
   const manner = shared ?? supplied(request, { imagesPerRun: most, lanes });
-  return { work: 'graphs', lanes, threadsPerLane, images: request.images, ...manner };
+  return { work: 'graphs', lanes, ahead: GRAPHS_AHEAD, threadsPerLane, images: request.images, ...manner };
 }
 
 /** How groups come by their weights, and are computed. */

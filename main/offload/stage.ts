@@ -1,6 +1,6 @@
 import { chainBytes } from '../linear/chain-runner.ts';
 import { isRunnable, type LinearChain } from '../linear/chain.ts';
-import type { GraphCost } from '../onnx/cost.ts';
+import { mostOf, type Amount, type GraphCost } from '../onnx/cost.ts';
 import { bytesOf } from '../onnx/dims.ts';
 import { Graph, type GraphOptions, type Value } from '../onnx/graph.ts';
 
@@ -102,8 +102,8 @@ export interface StageCost extends GraphCost {
   /** Bytes of one image's state while it runs: what it takes, and what waits for stages behind it. */
   readonly stateBytes: number;
   readonly parts?: number | undefined;
-  /** Of a stage of chains that can be run without the runtime: what they take beside their weights, for an image. */
-  readonly chainBytes?: number | undefined;
+  /** Of a stage of chains that can be run without the runtime: what they take beside their weights. */
+  readonly chainBytes?: Amount | undefined;
 }
 
 /** What each stage costs, read off the graph that it builds; with a share among the options, what that costs of one that has parts. */
@@ -123,7 +123,7 @@ export function stageCosts(stages: readonly Stage[], options?: GraphOptions): St
 interface BuiltStage {
   readonly id: string;
   readonly parts: number | undefined;
-  readonly chainBytes: number | undefined;
+  readonly chainBytes: Amount | undefined;
   /** Bytes of one image's state that it takes, by name. */
   readonly taken: ReadonlyMap<string, number>;
   /** And that it gives to stages behind it. */
@@ -151,7 +151,7 @@ function buildAlone(
   return {
     id: stage.id,
     parts: stage.parts,
-    chainBytes: stage.chains?.every(isRunnable) ? Math.max(...stage.chains.map(chainBytes)) : undefined,
+    chainBytes: stage.chains?.every(isRunnable) ? mostOf(stage.chains.map(chainBytes)) : undefined,
     taken: new Map(stage.takes.map(({ name, value }) => [name, bytesOf(value(new Graph()))])),
     kept: new Map(keeps.map((name) => [name, bytesOf(required(state.get(name), stage.id, name))])),
     cost: { ...cost, weights: ranges },

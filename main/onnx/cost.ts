@@ -8,6 +8,12 @@ export interface Amount {
   readonly perImage: number;
 }
 
+/** Enough for any of these, however many images there are. */
+export function mostOf(amounts: readonly Amount[]): Amount {
+  const most = (of: (amount: Amount) => number): number => Math.max(0, ...amounts.map(of));
+  return { fixed: most(({ fixed }) => fixed), perImage: most(({ perImage }) => perImage) };
+}
+
 /** What a run of a graph costs, read off its nodes. */
 export interface GraphCost {
   /** Distinct byte ranges of weights, in the order of use. */

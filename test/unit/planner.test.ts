@@ -237,18 +237,16 @@ describe('any plan', () => {
 });
 
 describe('chains of linear layers', () => {
-  const chains = fc
-    .tuple(plain, fc.array(fc.nat(4 * MIB), { minLength: 12, maxLength: 12 }))
-    .map(([asked, bytes]): PlanRequest => ({
-      ...{ ...asked, wholeBatch: true, feeds: true, leastImages: 2 },
-      costs: asked.costs.map((cost, i) => ({ ...cost, waitsFor: -1, chainBytes: bytes[i] })),
-    }));
+  const chains = fc.tuple(plain, fc.array(amount, { minLength: 12, maxLength: 12 })).map(([asked, bytes]): PlanRequest => ({
+    ...{ ...asked, wholeBatch: true, feeds: true, leastImages: 2 },
+    costs: asked.costs.map((cost, i) => ({ ...cost, waitsFor: -1, chainBytes: bytes[i] })),
+  }));
 
   test('need no graphs, no second image, and stay within the budget', () => {
     let taken = 0;
     const property = fc.property(chains, (asked) => {
       const { plan, given } = planOrSmallest(asked);
-      const { lanes, groups, images } = plan;
+      const { lanes, ahead, groups, images } = plan;
       expect(plan.peakBytes).toBeLessThanOrEqual(given.budget);
       expect(groups.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i))).toEqual(given.costs.map((_, i) => i));
       if (plan.work === 'graphs') {
@@ -261,10 +259,12 @@ describe('chains of linear layers', () => {
       for (const { first, count, peakBytes, weightBytes: own } of groups) {
         const members = given.costs.slice(first, first + count);
         const results = members.reduce((sum, cost) => sum + cost.results.fixed + cost.results.perImage * images, 0);
-        const scratch = Math.max(...members.map(({ chainBytes = 0 }) => chainBytes)) * images;
+        const scratch = Math.max(...members.map(({ chainBytes = NOTHING }) => chainBytes.fixed + chainBytes.perImage * images));
         expect(own).toBe(weightBytes(members));
-        expect(peakBytes - given.baseline).toBeGreaterThanOrEqual(lanes * (own + scratch + 4 * results));
+        expect(peakBytes - given.baseline).toBeGreaterThanOrEqual(lanes * (own + scratch + ahead * results));
         if (count > 1) expect(own + results).toBeLessThanOrEqual(12 * MIB);
+        expect(ahead).toBeGreaterThan(1);
+        if (ahead > 2) expect(ahead * results).toBeLessThanOrEqual(8 * MIB);
       }
     }); // prettier-ignore
     fc.assert(property, RUNS);

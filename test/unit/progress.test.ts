@@ -14,6 +14,7 @@ function planOf(network: string, groups: readonly StageGroup[]): NetworkPlan {
     groups,
     weightBytes,
     lanes: 1,
+    ahead: 2,
     threadsPerLane: 'all',
     weightsAs: 'mapped',
     shares: 1,
