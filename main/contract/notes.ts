@@ -20,7 +20,7 @@ export const NOTE_FIELDS = {
   // encoders
   EMBEDDINGS_NOT_KEPT: [],
   EIGHT_BIT_NOT_USED: ['device'],
-  EIGHT_BIT_COPY: ['file', 'model', 'bytes'],
+  EIGHT_BIT_COPY: ['model', 'bytes'],
   SESSIONS_KEPT: ['bytes'],
   // devices
   DEVICE_NOT_OFFERED: ['device'],

@@ -50,9 +50,9 @@ export function workOfCopy({ network }: CopyToMake): Work {
 /** @throws I2lError as {@link EightBitCopy.make} */
 export async function makeCopies({ emit }: PipelineContext, runner: NetworkRunner, making: readonly CopyToMake[]): Promise<void> {
   for (const { copy, network } of making) {
-    const { path: file, of: model, bytes } = copy;
-    const message = `${file}: an 8-bit copy of ${model} is made, once (${gigabytes(bytes)}).`;
-    emit({ type: 'note', ...note('EIGHT_BIT_COPY', message, { file, model, bytes }) });
+    const { path, of: model, bytes } = copy;
+    const message = `${path}: an 8-bit copy of ${model} is made, once (${gigabytes(bytes)}).`;
+    emit({ type: 'note', ...note('EIGHT_BIT_COPY', message, { model, bytes }) });
     await copy.make(runner, network);
   }
 }

@@ -1,0 +1,29 @@
+import { EXPERTS, type ExpertName } from '../../../../main/contract/experts.ts';
+import type { Dictionary } from '../../i18n/en/index.ts';
+
+/** What encoders are called, by the steps that they are. */
+const ENCODERS: ReadonlyMap<string, string> = new Map([
+  ['siglip2', 'SigLIP2'],
+  ['dinov3', 'DINOv3'],
+  ['qwen2.5-vl', 'Qwen2.5-VL'],
+]);
+/** Behind an encoder's step, while its copy is made. */
+const COPIED = ' to 8 bits';
+
+/** What a running job does now, in the user's language; the name of a file or a model is said as it is. */
+export function stepWords(step: string, { queue, create }: Pick<Dictionary, 'queue' | 'create'>): string {
+  const { steps, read, copied, decoded } = queue.doing;
+  const model = ENCODERS.get(step.replace(COPIED, ''));
+  if (model !== undefined) return step.endsWith(COPIED) ? copied(model) : read(model);
+  const experts = step.split(' + ');
+  if (experts.every(isExpert)) return decoded(experts.map((name) => create.expertNames[name]).join(' + '));
+  return isStep(step, steps) ? steps[step] : step;
+}
+
+function isExpert(name: string): name is ExpertName {
+  return (EXPERTS as readonly string[]).includes(name);
+}
+
+function isStep<Steps extends object>(step: string, steps: Steps): step is Extract<keyof Steps, string> {
+  return Object.hasOwn(steps, step);
+}
