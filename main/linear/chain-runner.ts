@@ -73,16 +73,12 @@ export class ChainRunner {
   }
 
   /** What the last layer gives. */
-  #lastRows({ chain: { layers }, images, state, place }: ChainRun, { first, count }: Some, x: number): Rows {
-    let from = x + 4 * inOf(layers[0]) * first;
-    let rows: Rows = { at: 0, stride: 0 };
-    for (const [i, layer] of layers.entries()) {
-      const { add, weight } = layer;
-      if (i > 0) from = this.#arranged(this.#rowOf(rows, inOf(layer)), count, inOf(layer));
-      rows = this.#multiply(from, count, layer, place(weight));
-      if (add === undefined) continue;
-      const [sums, others] = [this.#rowOf(rows, outOf(layer)), rowsOfState(state, add, images, outOf(layer))];
-      for (let image = 0; image < count; image++) addTo(sums(image), others(first + image));
+  #lastRows({ chain: { layers }, place }: ChainRun, { first, count }: Some, x: number): Rows {
+    const [firstLayer, ...others] = layers;
+    let rows = this.#multiply(x + 4 * inOf(firstLayer) * first, count, firstLayer, place(firstLayer.weight));
+    for (const layer of others) {
+      const from = this.#arranged(rowsIn(this.memory, rows, inOf(layer)), count, inOf(layer));
+      rows = this.#multiply(from, count, layer, place(layer.weight));
     }
     return rows;
   }
@@ -118,10 +114,6 @@ export class ChainRunner {
       this.#round(from, factors?.(image)[0] ?? 1, areBeside ? from : result + 2 * out * image, stride / 4);
       if (areBeside) this.#scatter(rank)(from, result + 2 * rank * image, out / rank, 2 * rank * images);
     }
-  }
-
-  #rowOf({ at, stride }: Rows, out: number): RowOf {
-    return (image) => new Float32Array(this.memory.buffer, at + stride * image, out);
   }
 
   #product(columns: number, images: number): Product {
@@ -165,6 +157,7 @@ function rowsOfState(state: TensorMap, name: string, images: number, width: numb
   return (image) => data.subarray(image * width, (image + 1) * width);
 }
 
-function addTo(sums: Float32Array, others: Float32Array): void {
-  for (let i = 0; i < sums.length; i++) sums[i] = (sums[i] as number) + (others[i] as number);
+/** Not by one view of the memory, which is another one once it has grown. */
+function rowsIn(memory: WasmMemory, { at, stride }: Rows, width: number): RowOf {
+  return (image) => new Float32Array(memory.buffer, at + stride * image, width);
 }

@@ -38,9 +38,11 @@ export function chainDims(chain: LinearChain, images: number): readonly [number,
   return chain.images === 'below' ? [images * rank, others] : [others, images * rank];
 }
 
-/** Whether {@link ChainRunner} can compute it. */
+/** Whether {@link ChainRunner} can compute it: what is added, graphs have made, and those can go on with it. */
 export function isRunnable({ layers, dtype }: LinearChain): boolean {
-  return dtype === 'BF16' && layers.every(({ weight }) => weight.dtype === 'BF16' && weight.scale === undefined);
+  const isPlain = ({ weight, add }: LinearLayer): boolean =>
+    weight.dtype === 'BF16' && weight.scale === undefined && add === undefined;
+  return dtype === 'BF16' && layers.every(isPlain);
 }
 
 export function lastOf({ layers }: LinearChain): LinearLayer {
