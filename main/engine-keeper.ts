@@ -6,7 +6,7 @@ import { forkEngine, type EngineListener, type EngineProcess, type StartEnginePr
 /** Longer than it takes to look at a LoRA and to ask for another. */
 const IDLE_MS = 5 * 60_000;
 
-/** Jobs that leave sessions, and find them. */
+/** Jobs that leave weights in memory, and find them. */
 const KEEPING: ReadonlySet<Job['kind']> = new Set(['create', 'encode', 'decode']);
 /** Jobs that run beside any other, and so beside an engine that waits. */
 const BESIDE: ReadonlySet<Job['kind']> = new Set(['spectrum', 'diff', 'check-device']);
@@ -19,7 +19,7 @@ interface Lasting {
 }
 
 interface Waiting extends Lasting {
-  /** The last one: what is kept was made for its device and threads, and leaves room within its memory. */
+  /** The last one: what is kept is of use to its device and threads, and leaves room within its memory. */
   readonly job: Job;
   readonly timer: NodeJS.Timeout;
   readonly ended: Promise<unknown>;

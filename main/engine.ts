@@ -2,7 +2,7 @@ import { requestSchema, type EngineEvent } from './contract/engine.ts';
 import { I2lError } from './contract/errors.ts';
 import { note } from './contract/notes.ts';
 import { OVERFULL_CODE, parentOf } from './engine-parent.ts';
-import { KeeperOverfull, runJob, SessionKeeper } from './pipelines/run-job.ts';
+import { KeeperOverfull, runJob, WeightKeeper } from './pipelines/run-job.ts';
 import { gigabytes } from './weights/hub/free-space.ts';
 
 /**
@@ -10,7 +10,7 @@ import { gigabytes } from './weights/hub/free-space.ts';
  * code that blocks or crashes does so here, and not in the window or the server. Where the next job would find
  * something that this one has left, and who started it says so, it waits for that: of a job that failed, nothing is left.
  */
-const keeper = new SessionKeeper();
+const keeper = new WeightKeeper();
 let running: AbortController | undefined;
 
 const parent = parentOf(process, {
@@ -42,7 +42,7 @@ async function work(job: Parameters<typeof runJob>[1], stays: boolean): Promise<
     const { bytes } = result.resident;
     emit({
       type: 'note',
-      ...note('SESSIONS_KEPT', `The next job finds ${gigabytes(bytes)} of encoders ready in memory.`, { bytes }),
+      ...note('WEIGHTS_KEPT', `The next job finds ${gigabytes(bytes)} of encoders in memory.`, { bytes }),
     });
     running = undefined;
     parent.send(result);

@@ -27,7 +27,7 @@ export const settingsSchema = z.object({
   threads: z.int().min(0).max(256),
   /** Encoders on the CPU use copies of their weights in 8 bits. */
   fastEncoders: z.boolean(),
-  /** Within the memory budget, those copies stay ready for some minutes after a job. */
+  /** Within the memory budget, encoders' weights stay in memory for some minutes after a job. */
   keepEncoders: z.boolean(),
   /** Where the models lie; null: `models` in the data folder. */
   modelsFolder: folder.nullable(),

@@ -94,12 +94,12 @@ export const resultSchema = z.object({
       waitSeconds: z.number(),
       createSeconds: z.number(),
       sinkSeconds: z.number(),
-      /** Sessions that an earlier job had left: their weights were not read again. */
-      keptSessions: z.int(),
+      /** Groups of stages whose weights an earlier job had left in memory: they were not read again. */
+      keptGroups: z.int(),
     }),
   ),
-  /** Sessions that wait for the next job, and the bytes of memory that they take; absent: the engine ends. */
-  resident: z.object({ sessions: z.int().positive(), bytes: z.number() }).optional(),
+  /** Groups of stages whose weights wait in memory for the next job, and their bytes; absent: the engine ends. */
+  resident: z.object({ groups: z.int().positive(), bytes: z.number() }).optional(),
 });
 
 const failedSchema = z.object({ type: z.literal('failed'), error: errorShapeSchema });

@@ -21,7 +21,7 @@ export const NOTE_FIELDS = {
   EMBEDDINGS_NOT_KEPT: [],
   EIGHT_BIT_NOT_USED: ['device'],
   EIGHT_BIT_COPY: ['model', 'bytes'],
-  SESSIONS_KEPT: ['bytes'],
+  WEIGHTS_KEPT: ['bytes'],
   // devices
   DEVICE_NOT_OFFERED: ['device'],
   DEVICE_TEST_FAILED: ['device', 'fault', 'why'],

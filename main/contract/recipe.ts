@@ -36,7 +36,7 @@ export const estimateSchema = z.object({
   loras: z.int(),
   /** Copies of encoders' weights in 8 bits that have to be made first, once. */
   copies: z.array(z.object({ of: z.string(), bytes: z.number() })),
-  /** Of memory, for encoders that stay ready for the next job. */
+  /** Of memory, for encoders' weights that stay there for the next job. */
   residentBytes: z.number(),
 });
 export type Estimate = z.infer<typeof estimateSchema>;

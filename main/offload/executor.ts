@@ -1,14 +1,26 @@
-import type { HostTensor, TensorMap } from '../contract/tensor.ts';
-import { chunksOf, forget, freed, goOn, groupDone, groupJoiner, named, pick, type Chunk, type NetworkRun } from './group.ts';
-import { GroupSessions, type ReadyGroup } from './group-sessions.ts';
+import type { HostTensor } from '../contract/tensor.ts';
+import {
+  chunksOf,
+  forget,
+  freed,
+  goOn,
+  groupDone,
+  groupJoiner,
+  named,
+  pick,
+  type Chunk,
+  type JoinedGroup,
+  type NetworkRun,
+} from './group.ts';
+import { GroupSessions } from './group-sessions.ts';
 import { runInLanes } from './lanes.ts';
 import { runInShares } from './shares.ts';
 import { outputName } from './stage.ts';
-import { supplyFor } from './supply.ts';
+import { supplyFor, type SuppliedWeights } from './supply.ts';
 
 /**
- * Runs a network by its plan: each group of stages is made once, run for all images, and let go or kept for the next
- * job, so that every weight crosses from disk once however many images there are.
+ * Runs a network by its plan, group by group, each for all images, so that every weight crosses from disk once however
+ * many images there are.
  * @throws I2lError CANCELLED between groups, SESSION_FAILED, NOT_FINITE, or what the sink throws
  */
 export async function runNetwork(run: NetworkRun): Promise<void> {
@@ -22,27 +34,26 @@ async function runInTurn(run: NetworkRun): Promise<void> {
   const { plan } = run;
   const chunks = chunksOf(plan.images, plan.imagesPerRun);
   const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
-  const supply = supplyFor(plan, run.reader);
+  const supply = supplyFor(run);
   const sessions = new GroupSessions(run);
   const join = groupJoiner(run);
-  const readyAt = (at: number): ReadyGroup | undefined => {
+  const ordered = (at: number): JoinedGroup | undefined => {
     const joined = join(at);
-    const ready = joined && sessions.ready(joined);
-    if (ready && !ready.kept) supply.order(ready.joined.built);
-    return ready;
+    if (joined) supply.order(joined.built);
+    return joined;
   };
   try {
-    let next = readyAt(0);
+    let next = ordered(0);
     for (let at = 0; next; at++) {
       await goOn(run);
-      const ready = next;
+      const joined = next;
       const started = performance.now();
-      const weights = ready.kept ? {} : await named(ready.joined.name, supply.take());
+      const weights = await named(joined.name, supply.take());
       const waitMs = performance.now() - started;
-      next = readyAt(at + 1);
-      await runGroup(run, ready, { chunks, states, weights, waitMs, sessions });
-      if (!ready.kept) supply.giveBack();
-      forget(states, ready.joined.neededLater);
+      next = ordered(at + 1);
+      await runGroup(run, joined, { chunks, states, weights, waitMs, sessions });
+      supply.giveBack();
+      forget(states, joined.neededLater);
     }
   } finally {
     await supply.close();
@@ -53,7 +64,7 @@ async function runInTurn(run: NetworkRun): Promise<void> {
 interface GroupRun {
   readonly chunks: readonly Chunk[];
   readonly states: readonly Map<string, HostTensor>[];
-  readonly weights: TensorMap;
+  readonly weights: SuppliedWeights;
   /** For how long its weights were waited for. */
   readonly waitMs: number;
   readonly sessions: GroupSessions;
@@ -61,18 +72,18 @@ interface GroupRun {
 
 async function runGroup(
   run: NetworkRun,
-  ready: ReadyGroup,
-  { chunks, states, weights, waitMs, sessions }: GroupRun,
+  joined: JoinedGroup,
+  { chunks, states, weights: { feeds, wereKept }, waitMs, sessions }: GroupRun,
 ): Promise<void> {
-  const { built, name, takes, keeps, emits } = ready.joined;
+  const { built, name, takes, keeps, emits } = joined;
   const started = performance.now();
   let sinkMs = 0;
-  const session = await named(name, sessions.open(ready));
+  const session = await named(name, sessions.open(built));
   const createMs = performance.now() - started;
   try {
     for (const [i, chunk] of chunks.entries()) {
       const state = states[i] as Map<string, HostTensor>;
-      const results = await named(name, session.run({ ...pick(state, takes), ...weights }, built.outputs));
+      const results = await named(name, session.run({ ...pick(state, takes), ...feeds }, built.outputs));
       const replaced = keeps.flatMap((key) => state.get(key) ?? []);
       for (const key of keeps) state.set(key, results[outputName(key)] as HostTensor);
       const before = performance.now();
@@ -80,11 +91,9 @@ async function runGroup(
       sinkMs += performance.now() - before;
       for (const tensor of [...replaced, ...emits.map((key) => results[key] as HostTensor)]) freed(tensor);
     }
-  } catch (error) {
-    await sessions.release(ready, session);
-    throw error;
+  } finally {
+    await sessions.release(session);
   }
-  await sessions.keep(ready, session, createMs);
   const runMs = performance.now() - started - createMs - sinkMs;
-  groupDone(run, ready.joined, { waitMs, createMs, runMs, sinkMs, wasKept: ready.kept !== undefined });
+  groupDone(run, joined, { waitMs, createMs, runMs, sinkMs, wereKept });
 }

@@ -6,9 +6,9 @@ import type { BuiltGraph, Share } from '../onnx/graph.ts';
 import { graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
-import type { SessionKeeper } from './session-keeper.ts';
 import { joinStages, neededAfter, type Stage, type StageGraph } from './stage.ts';
 import type { StageTrace, Trace } from './trace.ts';
+import type { WeightKeeper } from './weight-keeper.ts';
 
 /** Images of one run: the first one's index, and how many. */
 export interface Chunk {
@@ -30,8 +30,8 @@ export interface NetworkRun {
   readonly signal: AbortSignal;
   readonly reader: Reader;
   readonly trace: Trace;
-  /** Absent where the process ends with the job. */
-  readonly keeper?: SessionKeeper | undefined;
+  /** Takes weights that are fed, but for those of lanes; absent where nobody comes back for them. */
+  readonly keeper?: WeightKeeper | undefined;
 }
 
 /** A group of stages as it is run. */
@@ -98,12 +98,12 @@ export function freed({ data: { buffer } }: HostTensor): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
-/** What a group took; of one whose session an earlier job has left, no bytes were read. */
-export type GroupTimes = Pick<StageTrace, 'waitMs' | 'createMs' | 'runMs' | 'sinkMs' | 'wasKept'>;
+/** What a group took; of one whose weights an earlier job has left, no bytes were read. */
+export type GroupTimes = Pick<StageTrace, 'waitMs' | 'createMs' | 'runMs' | 'sinkMs' | 'wereKept'>;
 
 /** A group has run, and what it emits is taken: the trace and whoever counts progress are told. */
 export function groupDone(run: NetworkRun, { group, name }: Pick<JoinedGroup, 'group' | 'name'>, times: GroupTimes): void {
-  const weightBytes = times.wasKept ? 0 : group.weightBytes;
+  const weightBytes = times.wereKept ? 0 : group.weightBytes;
   run.trace.add({ network: run.plan.network, stages: name, weightBytes, ...times });
   run.onGroup(group, name);
 }

@@ -270,7 +270,8 @@ function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {
   return groups;
 
   function joinable(members: readonly StageCost[]): boolean {
-    const bytes = deviceBytes(members, manner.imagesPerRun);
-    return bytes <= Math.min(limit, deviceBudget) && peakOf(request, members, manner) <= budget;
+    // As for the fewest images, so that jobs of more find the weights that stayed in memory, see WeightKeeper.
+    if (deviceBytes(members, leastImagesPerRun(request)) > limit) return false;
+    return deviceBytes(members, manner.imagesPerRun) <= deviceBudget && peakOf(request, members, manner) <= budget;
   }
 }

@@ -10,34 +10,51 @@ export interface Progress {
   readonly bytesTotal: number;
   readonly bytesPerSecond: number;
   readonly etaSeconds: number;
-  /** Of each network, in expected seconds. */
+  /** In expected seconds; a network's groups that read nothing are a step of their own, since they go at another speed. */
   readonly work: readonly { readonly step: string; readonly done: number; readonly total: number }[];
 }
 
-/** A network's plan, and what each of its groups is expected to take; only the proportions matter once a job runs. */
+/** What a group of a plan is expected to take; only the proportions matter once a job runs. */
+export interface ExpectedGroup {
+  /** See {@link groupSeconds}. */
+  readonly seconds: number;
+  /** Its weights are in memory since an earlier job. */
+  readonly isKept: boolean;
+}
+
+/** A network's plan, and what each of its groups is expected to take. */
 export interface ExpectedWork {
   readonly plan: NetworkPlan;
-  /** Of each group, seconds; see {@link groupSeconds}. */
-  readonly seconds: readonly number[];
+  readonly groups: readonly ExpectedGroup[];
+}
+
+interface Amounts {
+  stages: number;
+  bytes: number;
+  seconds: number;
+}
+
+/** A group that was planned: its stages, and what is counted when they are done. */
+interface PlannedGroup extends Readonly<Amounts> {
+  readonly step: string;
+  readonly first: number;
 }
 
 /** Turns finished groups into progress; the time left follows from the speed so far. */
 export class ProgressMeter {
-  readonly #total: { readonly stages: number; readonly bytes: number; readonly seconds: number };
-  readonly #expected: ReadonlyMap<NetworkPlan, readonly number[]>;
+  readonly #planned: ReadonlyMap<NetworkPlan, readonly PlannedGroup[]>;
+  readonly #total: Amounts = { stages: 0, bytes: 0, seconds: 0 };
+  readonly #done: Amounts = { stages: 0, bytes: 0, seconds: 0 };
   readonly #work = new Map<string, { done: number; total: number }>();
   readonly #started = performance.now();
-  #done = { stages: 0, bytes: 0, seconds: 0 };
 
   constructor(works: readonly ExpectedWork[]) {
-    const sum = (of: (plan: NetworkPlan) => number): number => works.reduce((total, { plan }) => total + of(plan), 0);
-    this.#expected = new Map(works.map(({ plan, seconds }) => [plan, seconds]));
-    this.#total = {
-      stages: sum((plan) => plan.groups.reduce((count, group) => count + group.count, 0)),
-      bytes: sum((plan) => plan.weightBytes),
-      seconds: sum((plan) => this.#secondsOf(plan)),
-    };
-    for (const { plan } of works) this.#workOf(plan.network).total += this.#secondsOf(plan);
+    this.#planned = new Map(works.map((work) => [work.plan, plannedGroups(work)]));
+    for (const group of [...this.#planned.values()].flat()) {
+      add(this.#total, group);
+      const { total = 0 } = this.#work.get(group.step) ?? {};
+      this.#work.set(group.step, { done: 0, total: total + group.seconds });
+    }
   }
 
   /** Before anything is done: whoever measures speeds takes the time from here. */
@@ -47,56 +64,54 @@ export class ProgressMeter {
 
   /** All of its images turned out to be of no use. */
   skip(plan: NetworkPlan): void {
-    this.#done.stages += plan.groups.reduce((count, group) => count + group.count, 0);
-    this.#done.bytes += plan.weightBytes;
-    this.#count(plan, this.#secondsOf(plan));
+    for (const group of plan.groups) this.#count(plan, group);
   }
 
   /** @param plan the one that was counted; fewer images may have been run, in other groups of the same stages */
-  finish(plan: NetworkPlan, group: StageGroup, stage: string): Progress {
-    this.#done.stages += group.count;
-    this.#done.bytes += group.weightBytes;
-    this.#count(plan, this.#secondsOfStages(plan, group));
+  finish(plan: NetworkPlan, group: Pick<StageGroup, 'first' | 'count'>, stage: string): Progress {
+    this.#count(plan, group);
     return this.#progress(plan.network, stage);
   }
 
-  #secondsOf(plan: NetworkPlan): number {
-    return (this.#expected.get(plan) ?? []).reduce((sum, seconds) => sum + seconds, 0);
-  }
-
   /** A group of another plan has its share of those that hold its stages. */
-  #secondsOfStages(plan: NetworkPlan, { first, count }: StageGroup): number {
-    const seconds = this.#expected.get(plan) ?? [];
-    return plan.groups.reduce((sum, planned, i) => {
-      const shared = Math.min(first + count, planned.first + planned.count) - Math.max(first, planned.first);
-      return sum + (Math.max(0, shared) / planned.count) * (seconds[i] ?? 0);
-    }, 0);
+  #count(plan: NetworkPlan, { first, count }: Pick<StageGroup, 'first' | 'count'>): void {
+    for (const group of this.#planned.get(plan) ?? []) {
+      const common = Math.min(first + count, group.first + group.stages) - Math.max(first, group.first);
+      if (common <= 0) continue;
+      const share = common / group.stages;
+      add(this.#done, group, share);
+      (this.#work.get(group.step) as { done: number }).done += share * group.seconds;
+    }
   }
 
   #progress(network: string, stage: string): Progress {
     const elapsed = (performance.now() - this.#started) / 1000;
     const left = Math.max(0, this.#total.seconds - this.#done.seconds);
+    const bytesDone = Math.round(this.#done.bytes);
     return {
       network,
       stage,
-      stageIndex: this.#done.stages,
+      stageIndex: Math.round(this.#done.stages),
       stageCount: this.#total.stages,
-      bytesDone: this.#done.bytes,
+      bytesDone,
       bytesTotal: this.#total.bytes,
-      bytesPerSecond: this.#done.bytes / Math.max(elapsed, 1e-3),
+      bytesPerSecond: bytesDone / Math.max(elapsed, 1e-3),
       etaSeconds: this.#done.seconds > 0 ? (left * elapsed) / this.#done.seconds : left,
       work: [...this.#work].map(([step, { done, total }]) => ({ step, done, total })),
     };
   }
+}
 
-  #count({ network }: NetworkPlan, seconds: number): void {
-    this.#done.seconds += seconds;
-    this.#workOf(network).done += seconds;
-  }
+function plannedGroups({ plan, groups }: ExpectedWork): readonly PlannedGroup[] {
+  return plan.groups.map(({ first, count, weightBytes }, i) => {
+    const { seconds, isKept } = groups[i] as ExpectedGroup;
+    const read = isKept ? { step: `${plan.network}, in memory`, bytes: 0 } : { step: plan.network, bytes: weightBytes };
+    return { ...read, first, stages: count, seconds };
+  });
+}
 
-  #workOf(network: string): { done: number; total: number } {
-    const work = this.#work.get(network) ?? { done: 0, total: 0 };
-    this.#work.set(network, work);
-    return work;
-  }
+function add(sum: Amounts, { stages, bytes, seconds }: Readonly<Amounts>, share = 1): void {
+  sum.stages += share * stages;
+  sum.bytes += share * bytes;
+  sum.seconds += share * seconds;
 }

@@ -33,7 +33,7 @@ export async function runInShares(run: NetworkRun): Promise<void> {
   const chunks = chunksOf(plan.images, plan.imagesPerRun);
   const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
   const threads = new Threads(LANE_SCRIPT, plan.shares, { threads: plan.threadsPerShare } satisfies LaneSetup);
-  const buffers = buffersFor(plan, run.reader);
+  const buffers = buffersFor(run);
   const join = shareJoiner(run);
   const ordered = (at: number): Shares | undefined => {
     const shares = join(at);
@@ -117,7 +117,7 @@ async function runShares(run: NetworkRun, shares: Shares, { threads, chunks, sta
     sinkMs += performance.now() - before;
   }
   const runMs = performance.now() - started - createMs - sinkMs;
-  groupDone(run, shares[0], { waitMs, createMs, runMs, sinkMs });
+  groupDone(run, shares[0], { waitMs, createMs, runMs, sinkMs, wereKept: weights.wereKept });
 }
 
 function resultsOf(parts: readonly LaneResult[], output: string): readonly [HostTensor, ...HostTensor[]] {

@@ -65,18 +65,9 @@ export function simulate(costs: readonly StageCost[], plan: NetworkPlan, machine
   return { seconds: Math.max(0, ...done), waitingSeconds: waiting / plan.lanes };
 }
 
-/**
- * What each group of a plan takes of a job's time; of groups side by side, its share of it.
- * @param isKept whether its session is there since an earlier job
- */
-export function groupSeconds(
-  costs: readonly StageCost[],
-  plan: NetworkPlan,
-  machine: Machine,
-  isKept: (group: StageGroup) => boolean = () => false,
-): number[] {
-  const laidOut = { ...machine, packBytesPerSecond: Infinity, stageSeconds: 0 };
-  return plan.groups.map((group) => computeSeconds(costs, group, plan, isKept(group) ? laidOut : machine) / plan.lanes);
+/** What each group of a plan takes of a job's time; of groups side by side, its share of it. */
+export function groupSeconds(costs: readonly StageCost[], plan: NetworkPlan, machine: Machine): number[] {
+  return plan.groups.map((group) => computeSeconds(costs, group, plan, machine) / plan.lanes);
 }
 
 function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: NetworkPlan, machine: Machine): number {

@@ -10,8 +10,8 @@ export interface StageTrace {
   readonly runMs: number;
   /** Time in which results were taken away: written to the file. */
   readonly sinkMs: number;
-  /** Its session was kept since an earlier job: its weights were not read. */
-  readonly wasKept?: boolean;
+  /** Its weights were in memory since an earlier job, and were not read. */
+  readonly wereKept?: boolean;
 }
 
 export interface TraceSummary {

@@ -6,15 +6,15 @@ import type { Device } from '../contract/devices.ts';
 import type { SessionOptions } from '../onnx/runtime.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
-import { groupName, type NetworkRun } from '../offload/group.ts';
+import type { NetworkRun } from '../offload/group.ts';
 import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest, type StageGroup } from '../offload/planner.ts';
-import { ProgressMeter, type Progress } from '../offload/progress.ts';
+import { ProgressMeter, type ExpectedWork, type Progress } from '../offload/progress.ts';
 import { groupSeconds } from '../offload/simulate.ts';
 import { Reader } from '../offload/reader.ts';
-import type { SessionKeeper } from '../offload/session-keeper.ts';
 import { memoryRefusal } from '../offload/shortfall.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
+import type { WeightKeeper } from '../offload/weight-keeper.ts';
 import { guessedMachine } from './machines.ts';
 
 /**
@@ -27,8 +27,8 @@ export const ENGINE_BASELINE_BYTES = 192 << 20;
 export interface PipelineContext {
   readonly emit: (event: EngineEvent) => void;
   readonly signal: AbortSignal;
-  /** Sessions for the next job of this process; absent where there is none. */
-  readonly keeper?: SessionKeeper | undefined;
+  /** Keeps weights for the next job of this process; absent where there is none. */
+  readonly keeper?: WeightKeeper | undefined;
 }
 
 /** A network that is ready to be planned: its stages with what they cost. */
@@ -138,6 +138,16 @@ export function imagesThatFit(worksOf: (images: number) => readonly Work[], most
   return fits;
 }
 
+/** Encoders' weights can stay in memory. What makes a copy runs once, and an expert's lanes read into buffers of their own. */
+function canStay({ wholeBatch }: PreparedNetwork): boolean {
+  return !wholeBatch;
+}
+
+/** Bytes of weights of each group that stays in memory where there is room. */
+export function bytesThatStay(network: PreparedNetwork, { groups, weightsAs }: NetworkPlan): number[] {
+  return canStay(network) && weightsAs === 'fed' ? groups.map(({ weightBytes }) => weightBytes) : [];
+}
+
 /** Jobs of no more images leave the same room for what is kept, so that it fits beside each of them. */
 const USUAL_IMAGES = 8;
 
@@ -189,13 +199,7 @@ export class NetworkRunner {
     keeper?.begin(room);
     // What is planned anew, for fewer images, has to leave the room as well.
     this.#allowed = { ...allowed, memory: allowed.memory - room };
-    const machine = guessedMachine(threadsOf(session.threads));
-    const works = [...this.#plans].map(([{ costs }, plan]) => {
-      const isKept = ({ first, count }: StageGroup): boolean =>
-        keeper?.hasNamed(groupName(costs.slice(first, first + count))) ?? false;
-      return { plan, seconds: groupSeconds(costs, plan, machine, isKept) };
-    });
-    this.#meter = new ProgressMeter(works);
+    this.#meter = new ProgressMeter([...this.#plans].map(([network, plan]) => this.#expect(network, plan)));
     // Last: a constructor that throws leaves nobody to close it.
     this.#reader = new Reader(this.#trace);
   }
@@ -239,7 +243,7 @@ export class NetworkRunner {
       signal: this.#context.signal,
       reader: this.#reader,
       trace: this.#trace,
-      keeper: this.#context.keeper,
+      keeper: canStay(as) ? this.#context.keeper : undefined,
     });
     this.#trace.addNetwork(plan.network, performance.now() - started);
   }
@@ -260,15 +264,24 @@ export class NetworkRunner {
         createSeconds: sum('createMs'),
         sinkSeconds: sum('sinkMs'),
         flops: plans.reduce((total, plan) => total + plan.flops, 0),
-        keptSessions: own.filter(({ wasKept }) => wasKept).length,
+        keptGroups: own.filter(({ wereKept }) => wereKept).length,
       };
     });
     const { keeper } = this.#context;
-    const resident = keeper && keeper.size > 0 ? { resident: { sessions: keeper.size, bytes: keeper.bytes } } : {};
+    const resident = keeper && keeper.size > 0 ? { resident: { groups: keeper.size, bytes: keeper.bytes } } : {};
     return { device: this.#session.device, seconds, weightBytes, peakMemory: peakResidentBytes, networks, ...resident };
   }
 
   async close(): Promise<void> {
     await this.#reader.close();
+  }
+
+  #expect({ costs }: PreparedNetwork, plan: NetworkPlan): ExpectedWork {
+    const seconds = groupSeconds(costs, plan, guessedMachine(threadsOf(this.#session.threads)));
+    const isKept = ({ first }: StageGroup): boolean => {
+      const [weight] = costs[first]?.weights ?? [];
+      return weight !== undefined && this.#context.keeper?.holds(weight) === true;
+    };
+    return { plan, groups: plan.groups.map((group, i) => ({ seconds: seconds[i] as number, isKept: isKept(group) })) };
   }
 }

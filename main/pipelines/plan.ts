@@ -1,9 +1,17 @@
 import type { CreateJob } from '../contract/job.ts';
 import type { NetworkPlan } from '../offload/planner.ts';
 import { loraBytes } from '../lora/write-lora.ts';
-import { heldBytes } from '../offload/session-keeper.ts';
 import { simulate, type Machine } from '../offload/simulate.ts';
-import { allowance, planAll, roomBeside, threadsOf, type Allowance, type PreparedNetwork, type Work } from './context.ts';
+import {
+  allowance,
+  bytesThatStay,
+  planAll,
+  roomBeside,
+  threadsOf,
+  type Allowance,
+  type PreparedNetwork,
+  type Work,
+} from './context.ts';
 import { prepareDecoder, rankedModules } from './decode-lora.ts';
 import { copiesOf, type EightBitCopies } from './eight-bit-copies.ts';
 import { guessedMachine } from './machines.ts';
@@ -92,12 +100,10 @@ function beside(bytes: number, { held, ...network }: PreparedNetwork): PreparedN
   return { ...network, held: { ...held, fixed: held.fixed + bytes } };
 }
 
-/** As SessionKeeper fills the room that the job leaves. */
+/** As WeightKeeper fills the room that the job leaves. */
 function residentBytes({ parts, works, allowed }: PlannedJob): number {
   const room = roomBeside(works, allowed, parts.map(({ plan }) => plan)); // prettier-ignore
-  const groups = parts.flatMap(({ prepared: { costs }, plan }) =>
-    plan.groups.map(({ first, count }) => heldBytes(costs.slice(first, first + count))),
-  );
+  const groups = parts.flatMap(({ prepared, plan }) => bytesThatStay(prepared, plan));
   return groups.reduce((held, bytes) => (held + bytes <= room ? held + bytes : held), 0);
 }
 

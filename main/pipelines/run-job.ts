@@ -3,7 +3,7 @@ import { outputsOf, type Job } from '../contract/job.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
 import type { PipelineContext } from './context.ts';
 
-export { KeeperOverfull, SessionKeeper } from '../offload/session-keeper.ts';
+export { KeeperOverfull, WeightKeeper } from '../offload/weight-keeper.ts';
 
 /**
  * Every job that the engine knows. Each loads what it needs and no more: an engine's start is a good part of a

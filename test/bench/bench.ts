@@ -16,7 +16,7 @@ import { benchResident } from './resident.ts';
 const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--repeats 3] [--warm] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
        npm run bench -- fast [--images 1,5] [--folder DIR] [--keep]
-       npm run bench -- resident [--images 1,3] [--memory 4GiB] [--folder DIR] [--keep]
+       npm run bench -- resident [--images 1,3] [--memory 6GiB,12GiB] [--fast] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
        npm run bench -- eta [--images 1,1,3]
        npm run bench -- library [--import 1000] [--folder DIR]`;
@@ -29,6 +29,7 @@ const { positionals, values } = parseArgs({
     import: { type: 'string', default: '1000' },
     repeats: { type: 'string', default: '3' },
     warm: { type: 'boolean', default: false },
+    fast: { type: 'boolean', default: false },
     reference: { type: 'string' },
     memory: { type: 'string', default: '4GiB' },
     folder: { type: 'string' },
@@ -50,7 +51,8 @@ if (positionals[0] === 'full' && (values.only === undefined || values.only === '
 } else if (positionals[0] === 'fast') {
   await benchFast({ imageCounts, folder, keep });
 } else if (positionals[0] === 'resident') {
-  await benchResident({ imageCounts, budgets: [1.5 * 2 ** 30, parseBytes(memory)], folder, keep });
+  const budgets = memory.split(',').map(parseBytes);
+  await benchResident({ imageCounts, budgets, isFast: values.fast, folder, keep });
 } else if (positionals[0] === 'experts') {
   await benchExperts({ imageCounts, memory, folder, keep });
 } else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {

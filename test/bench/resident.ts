@@ -11,13 +11,15 @@ import { photographs } from './photographs.ts';
 import { watchProcesses, type ProcessWatch } from './process-watch.ts';
 
 /**
- * Two jobs in a row, at the published sizes with random weights: each in an engine of its own, and both in one that
- * keeps what it has laid out. Both ways the second job is the one that counts.
+ * Two jobs in a row, at the published sizes with random weights: each in an engine of its own, and both in one that keeps
+ * the encoders' weights in memory. Both ways the second job is the one that counts.
  */
 export interface ResidentOptions {
   readonly imageCounts: readonly number[];
   /** Bytes. */
   readonly budgets: readonly number[];
+  /** Encoders in 8 bits. */
+  readonly isFast: boolean;
   readonly folder: string | undefined;
   readonly keep: boolean;
 }
@@ -25,21 +27,20 @@ export interface ResidentOptions {
 /** Of the budget: what is promised of every job. */
 const MEMORY_BAR = 1.1;
 
-export async function benchResident({ imageCounts, budgets, folder, keep }: ResidentOptions): Promise<void> {
+export async function benchResident({ imageCounts, budgets, isFast, folder, keep }: ResidentOptions): Promise<void> {
   const models = folder ?? mkdtempSync(join(tmpdir(), 'i2l-bench-'));
   try {
     makeModels(models, [...ENCODERS, STYLE]);
-    for (const [i, count] of imageCounts.entries()) {
+    for (const count of imageCounts) {
       const images = (await photographs(models, count)).map((file) => ({ file, weight: 1 }));
-      const jobOf = (memory: number, isFast: boolean): CreateJob =>
+      const jobOf = (memory: number): CreateJob =>
         createJobSchema.parse({
           ...{ kind: 'create', sets: [{ output: join(models, 'out.safetensors'), images }], models, target: 'qwen-image' },
           ...{ experts: [{ name: 'style', strength: 1 }], skipBad: false, dtype: 'bf16', keyForm: 'comfyui' },
           ...{ memory, device: 'cpu', threads: 0, ...(isFast ? { eightBit: { folder: join(models, '8-bit') } } : {}) },
         });
-      // Nothing is kept of those: once is enough to show it.
-      if (i === 0) await compare(`${count} images, as they are`, jobOf(Math.max(...budgets), false));
-      for (const memory of budgets) await compare(`${count} images, --fast, ${gibibytes(memory)}`, jobOf(memory, true));
+      const what = `${count} images, ${isFast ? '--fast' : 'as they are'}`;
+      for (const memory of budgets) await compare(`${what}, ${gibibytes(memory)}`, jobOf(memory));
     }
   } finally {
     if (!keep) rmSync(models, { recursive: true, force: true });
@@ -64,8 +65,8 @@ async function compare(what: string, job: CreateJob): Promise<void> {
   const first = await run(job, keeper);
   const second = await run(job, keeper);
   await keeper.close();
-  const { sessions = 0, bytes = 0 } = first.result.resident ?? {};
-  console.log(`${what}: ${sessions} sessions stay, ${megabytes(bytes)} by the plan`);
+  const { groups = 0, bytes = 0 } = first.result.resident ?? {};
+  console.log(`${what}: weights of ${groups} groups stay, ${megabytes(bytes)}`);
   for (const [name, ran] of Object.entries({ 'an engine of its own': alone, 'first of two': first, 'second of two': second }))
     console.log(`  ${name}: ${words(ran)}`);
   if (!second.lora.equals(alone.lora)) throw new Error('the second job made another file');
@@ -87,8 +88,8 @@ async function run(job: CreateJob, keeper?: EngineKeeper): Promise<Ran> {
 
 function words({ result: { networks, weightBytes }, wall, peak }: Ran): string {
   const parts = networks.map(
-    ({ network, seconds, createSeconds, keptSessions }) =>
-      `${network} ${seconds.toFixed(1)} s (sessions ${createSeconds.toFixed(1)} s, ${keptSessions} found)`,
+    ({ network, seconds, waitSeconds, keptGroups }) =>
+      `${network} ${seconds.toFixed(1)} s (waiting ${waitSeconds.toFixed(1)} s, ${keptGroups} found)`,
   );
   return `${wall.toFixed(1)} s, ${parts.join(', ')}; ${(weightBytes / 1e9).toFixed(1)} GB read, memory ${megabytes(peak)}`;
 }

@@ -133,29 +133,26 @@ describe.each(Object.entries(CASES))('%s', (what, { budgets, make }) => {
 });
 
 /** One engine, which keeps what there is room for, over jobs of few and of many images. */
-describe('Encoders in 8 bits that stay between jobs', () => {
+describe('Encoders that stay between jobs', () => {
   const LAYERS = 3;
   const random = join(folder, 'random');
   beforeAll(() => void makeRandomEncoders(random, LAYERS));
 
-  test.each([768, 1024].map((mebibytes) => mebibytes * MIB))('within %d bytes', async (memory) => {
+  const kinds = { 'as they are': undefined };
+  const cases = Object.entries(kinds).flatMap(([kind, eightBit]) => [768, 1024].map((budget) => ({ kind, eightBit, budget })));
+  test.each(cases)('$kind, within $budget MiB', async ({ kind, eightBit, budget }) => {
+    const memory = budget * MIB;
     const keeper = new EngineKeeper();
     const kept: number[] = [];
     for (const images of [1, 1, 4, 1, 9, 1]) {
-      const job = await encodeJob(
-        ['style'],
-        images,
-        { memory, device: 'cpu', threads: 0 },
-        { folder: join(folder, 'kept 8-bit') },
-        random,
-      );
+      const job = await encodeJob(['style'], images, { memory, device: 'cpu', threads: 0 }, eightBit, random);
       const outcome = await measuredJob(job, keeper.starterFor(job));
       if (outcome.state === 'refused') return expect.unreachable(`${memory} was refused`);
       const { networks, resident } = outcome.result;
-      kept.push(networks.reduce((sum, { keptSessions }) => sum + keptSessions, 0));
+      kept.push(networks.reduce((sum, { keptGroups }) => sum + keptGroups, 0));
       const mebibytes = (bytes: number): number => Math.round(bytes / MIB);
-      const what = `stays, ${images} images: ${mebibytes(resident?.bytes ?? 0)} MiB, ${kept.at(-1)} found`;
-      rows.push({ what, asked: mebibytes(memory), allowed: mebibytes(memory), taken: mebibytes(outcome.peak) });
+      const what = `${kind}, ${images} images: ${mebibytes(resident?.bytes ?? 0)} MiB stay, ${kept.at(-1)} found`;
+      rows.push({ what, asked: budget, allowed: budget, taken: mebibytes(outcome.peak) });
       expect(outcome.peak / memory, 'taken / allowed').toBeLessThanOrEqual(OVER);
     }
     await keeper.close();

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import type { EngineEvent, JobResult } from '../../main/contract/engine.ts';
 import type { CreateJob, EncodeJob } from '../../main/contract/job.ts';
@@ -22,7 +23,7 @@ const ENDS_WITHIN = 2000;
 let count = 0;
 
 function jobOf(): CreateJob {
-  return { ...slowJob(join(outputs, `${count++}.safetensors`)), memory: 2 ** 30, eightBit: { folder: join(folder, '8-bit') } };
+  return { ...slowJob(join(outputs, `${count++}.safetensors`)), memory: 2 ** 30 };
 }
 
 let keeper = new EngineKeeper();
@@ -45,7 +46,7 @@ async function create(run: Partial<EngineRun> = {}): Promise<Ran> {
   return { pid, result, bytes: readFileSync(result.output ?? '') };
 }
 
-const kept = ({ result }: Ran): number => result.networks.reduce((sum, { keptSessions }) => sum + keptSessions, 0);
+const kept = ({ result }: Ran): number => result.networks.reduce((sum, { keptGroups }) => sum + keptGroups, 0);
 
 /** What an engine makes that is not kept. */
 let whole: Buffer;
@@ -64,12 +65,12 @@ async function expectFresh(not: Ran): Promise<void> {
   expect(partsIn(outputs)).toEqual([]);
 }
 
-test('three jobs in one process: each but the first finds the sessions, all give the same bytes', async () => {
+test('three jobs in one process: each but the first finds the weights, all give the same bytes', async () => {
   const ran = [await create(), await create(), await create()];
   expect(new Set(ran.map(({ pid }) => pid)).size).toBe(1);
-  const sessions = ran[0]?.result.resident?.sessions;
-  expect(sessions).toBeGreaterThan(0);
-  expect(ran.map(kept)).toEqual([0, sessions, sessions]);
+  const groups = ran[0]?.result.resident?.groups;
+  expect(groups).toBeGreaterThan(0);
+  expect(ran.map(kept)).toEqual([0, groups, groups]);
   expect(ran.map(({ bytes }) => bytes.equals(whole))).toEqual([true, true, true]);
   await keeper.close();
   expect(hasEnded(ran[0]?.pid ?? 0)).toBe(true);
@@ -99,23 +100,23 @@ test('one whose second job is cancelled', async () => {
 });
 
 test('one that holds more than the next job leaves gives way', async () => {
-  const images = await photographs(folder, 40);
-  const { models, device, threads, skipBad, eightBit } = jobOf();
+  const { models, device, threads, skipBad } = jobOf();
   const output = join(outputs, 'embeddings.safetensors');
-  const common = { models, device, threads, skipBad, eightBit, output };
-  const encode = (count: number, memory: number): EncodeJob => ({
-    ...{ kind: 'encode', images: images.slice(0, count), experts: ['style'], memory },
-    ...common,
-  });
-  const refused = await rejectionOf(runInEngine(encode(1, 1), { onEvent: () => undefined }));
-  // Of this, eight images leave some and forty none: as many go through the encoders together as there is memory for.
-  const memory = Number(refused.fields['smallest']) + 2 ** 26;
+  const encode = (image: string, memory: number): EncodeJob => ({ kind: 'encode', images: [image], experts: ['style'], models, device, threads, skipBad, output, memory }); // prettier-ignore
+  const [small = ''] = await photographs(folder, 1);
+  // Decoded as a whole: in the least memory that it goes with, it leaves nothing.
+  const large = join(folder, 'large.webp');
+  await sharp({ create: { width: 4000, height: 4000, channels: 3, background: '#7a5' } })
+    .webp()
+    .toFile(large);
+  const refused = await rejectionOf(runInEngine(encode(large, 1), { onEvent: () => undefined }));
+  const memory = Number(refused.fields['smallest']);
   const engines: number[] = [];
   const run = (job: EncodeJob): Promise<JobResult> =>
     runInEngine(job, { onEvent: () => undefined, onStart: (pid) => engines.push(pid) }, keeper.starterFor(job));
-  expect((await run(encode(1, memory))).resident?.bytes).toBeGreaterThan(0);
-  const crowded = await run(encode(40, memory));
-  expect(crowded).toMatchObject({ type: 'done', images: 40 });
+  expect((await run(encode(small, memory))).resident?.bytes).toBeGreaterThan(0);
+  const crowded = await run(encode(large, memory));
+  expect(crowded).toMatchObject({ type: 'done', images: 1 });
   expect(crowded.resident).toBeUndefined();
   const [first, same, other] = engines;
   expect(same).toBe(first);

@@ -22,7 +22,7 @@ const BEHAVIOURS = {
   abort: `process.abort();`,
   thrown: `throw new Error('from native code');`,
   chatty: `process.stderr.write('x'.repeat(100_000) + 'the end', () => process.exit(1));`,
-  note: `process.send({ type: 'note', code: 'SESSIONS_KEPT', message: 'hello', fields: { bytes: 1 } }); process.send({ type: 'failed', error: { code: 'DISK_FULL', message: 'm', fields: { file: 'f' } } }, () => process.exit());`,
+  note: `process.send({ type: 'note', code: 'WEIGHTS_KEPT', message: 'hello', fields: { bytes: 1 } }); process.send({ type: 'failed', error: { code: 'DISK_FULL', message: 'm', fields: { file: 'f' } } }, () => process.exit());`,
 } as const;
 type Behaviour = keyof typeof BEHAVIOURS;
 

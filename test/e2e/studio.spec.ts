@@ -93,32 +93,19 @@ test('settings are reset only when asked twice; Escape goes back', async ({ stud
   await expect(studio.getByLabel('CPU threads')).toHaveValue('1');
 });
 
-test('encoders in 8 bits stay ready, as the estimate and the log say; the setting for it follows the other', async ({
-  studio,
-  app,
-}) => {
+test('encoders stay ready, as the estimate and the log say, until the setting is switched off', async ({ studio, app }) => {
   const client = await connect(app);
-  await open(studio, 'settings');
-  const [eightBit, keep] = [studio.getByLabel('Encoders in 8 bits'), studio.getByLabel('Keep encoders ready')];
-  await expect(keep).toBeDisabled();
-  await eightBit.check();
-  await expect(keep).toBeEnabled();
-  await expect(keep).toBeChecked();
-  for (const theme of THEMES) {
-    await setLook(client, studio, theme, 'en');
-    await keep.scrollIntoViewIfNeeded();
-    await look(studio, `settings-8-bits-${theme}-en`);
-  }
-  await resetLook(client);
   await fillSet(studio, 'Ready for more');
   const estimate = studio.getByRole('region', { name: 'Estimate' });
   await expect(estimate).toContainText('Stays ready');
   await createLoras(client, [['Ready for more', EXAMPLES]]);
   const [{ id } = { id: 0 }] = await client.api.jobs.list({ states: ['done'] });
-  expect((await client.api.jobs.log({ id })).map(({ text }) => text).join('\n')).toContain('of encoders ready in memory');
+  expect((await client.api.jobs.log({ id })).map(({ text }) => text).join('\n')).toContain('of encoders in memory');
   await open(studio, 'settings');
-  await keep.uncheck();
-  await eightBit.uncheck();
+  await studio.getByLabel('Keep encoders ready').uncheck();
+  await open(studio, 'create');
+  await expect(estimate).toContainText('Memory');
+  await expect(estimate).not.toContainText('Stays ready');
   await client.api.app.settings.set({ keepEncoders: true });
   client.close();
 });

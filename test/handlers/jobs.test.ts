@@ -84,7 +84,7 @@ describe.each(Object.entries(wires))('over %s', (_, connect) => {
       result: { output: 'sea.safetensors' },
       input: { images: ['a.png'] },
     });
-    expect(await client.log({ id })).toMatchObject([{ text: 'a line', note: { code: 'SESSIONS_KEPT', fields: { bytes: 1 } } }]);
+    expect(await client.log({ id })).toMatchObject([{ text: 'a line', note: { code: 'WEIGHTS_KEPT', fields: { bytes: 1 } } }]);
     expect(await client.clearFinished({})).toEqual({ removed: [id] });
     expect(await client.list({})).toEqual([]);
   });

@@ -363,7 +363,7 @@ describe('a run and its context', () => {
     expect(thrownBy(() => context.journal.finish('late', null)).code).toBe('INTERNAL');
     expect(queue.get(id)).toMatchObject({ steps: [], progress: null });
     expect(queue.log(id)).toEqual([
-      { at: expect.any(Number) as number, text: 'a line', note: { code: 'SESSIONS_KEPT', fields: { bytes: 1 } } },
+      { at: expect.any(Number) as number, text: 'a line', note: { code: 'WEIGHTS_KEPT', fields: { bytes: 1 } } },
     ]);
   });
 

@@ -61,7 +61,7 @@ test('the next job is found by an index, among any number of ended ones', () => 
 test.each([
   ['of an older version', null],
   ['of a later version', JSON.stringify({ code: 'MADE_LATER', fields: {} })],
-  ['with other fields than fields may be', JSON.stringify({ code: 'SESSIONS_KEPT', fields: { bytes: { html: '' } } })],
+  ['with other fields than fields may be', JSON.stringify({ code: 'WEIGHTS_KEPT', fields: { bytes: { html: '' } } })],
 ])('a line %s has its text alone', (_name, note) => {
   const store = new LibraryJobs(database);
   const { id } = store.insert({ kind: 'create', lane: 'engine', title: 'Sea', input: {}, priority: 0, createdAt: 0 });

@@ -11,7 +11,6 @@ import { tempFolder } from '../unit/temp.ts';
 const folder = tempFolder();
 const dataFolder = join(folder, 'home');
 const models = copyModels(join(folder, 'models'));
-const eightBit = { folder: join(folder, '8-bit') };
 const ENDS_WITHIN = 2000;
 let count = 0;
 let app: App;
@@ -27,16 +26,16 @@ interface Made {
   readonly log: readonly string[];
 }
 
-/** Makes a LoRA. @returns how many sessions it found, and the engines that are there after it */
+/** Makes a LoRA. @returns of how many groups it found the weights, and the engines that are there after it */
 async function create(): Promise<Made> {
   const { queue } = app.services;
-  const input = { ...photographsJob(join(folder, `${count++}.safetensors`), models), eightBit };
+  const input = photographsJob(join(folder, `${count++}.safetensors`), models);
   const { id } = queue.enqueue({ kind: 'create', title: 'Three photographs', input });
   await expect.poll(() => isOver(queue.get(id).state), { timeout: 30_000, interval: 10 }).toBe(true);
   const { state, result } = queue.get(id);
   expect(state).toBe('done');
   const { networks } = resultSchema.parse((result as { run: unknown }).run);
-  const found = networks.reduce((sum, { keptSessions }) => sum + keptSessions, 0);
+  const found = networks.reduce((sum, { keptGroups }) => sum + keptGroups, 0);
   return { found, engines: childrenOf(process.pid), log: queue.log(id).map(({ text }) => text) };
 }
 
@@ -44,7 +43,7 @@ test('the second job finds what the first left, and the log says what stays; the
   const first = await create();
   expect(first.found).toBe(0);
   expect(first.engines).toHaveLength(1);
-  expect(first.log.at(-1)).toMatch(/^The next job finds .* of encoders ready in memory\.$/);
+  expect(first.log.at(-1)).toMatch(/^The next job finds .* of encoders in memory\.$/);
   const second = await create();
   expect(second.found).toBeGreaterThan(0);
   expect(second.engines).toEqual(first.engines);

@@ -18,7 +18,7 @@ const merge: Job = {
 };
 const spectrum: Job = { kind: 'spectrum', file: '/a', output: '/b', memory: GIB, device: 'cpu', threads: 2 };
 const DONE: JobResult = { type: 'done', device: 'cpu', seconds: 1, weightBytes: 0, peakMemory: 1, networks: [] };
-const STAYS: JobResult = { ...DONE, resident: { sessions: 3, bytes: 500 } };
+const STAYS: JobResult = { ...DONE, resident: { groups: 3, bytes: 500 } };
 const IDLE_MS = 60_000;
 
 /** An engine whose part the test plays. */

@@ -163,6 +163,14 @@ describe('any plan', () => {
       for (const { count, weightBytes: bytes } of plan.groups) if (count > 1) expect(bytes).toBeLessThanOrEqual(64 * MIB);
     }));
 
+  test('joins an encoder’s stages as it does for one image, where the memory is no bound: what stayed of them is found', () =>
+    holds((_plan, given) => {
+      const encoder = { ...given, wholeBatch: false, budget: 10 ** 6 * MIB };
+      const groupsFor = (images: number): unknown =>
+        planNetwork({ ...encoder, images }).groups.map(({ first, count }) => [first, count]);
+      expect(groupsFor(given.images)).toEqual(groupsFor(1));
+    }));
+
   test('has a group wait for the last one that any of its stages waits for', () =>
     holds((plan, { costs }) => {
       const groupOf = plan.groups.flatMap(({ count }, group) => Array.from({ length: count }, () => group));

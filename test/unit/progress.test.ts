@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ProgressMeter } from '../../main/offload/progress.ts';
+import { ProgressMeter, type ExpectedGroup } from '../../main/offload/progress.ts';
 import type { NetworkPlan, StageGroup } from '../../main/offload/planner.ts';
 
 const group = (first: number, count: number, weightBytes: number): StageGroup => ({
@@ -29,10 +29,11 @@ function planOf(network: string, groups: readonly StageGroup[]): NetworkPlan {
 /** A network whose first group has few bytes and much work, as the vision part of a large encoder. */
 const encoder = planOf('encoder', [group(0, 2, 10), group(2, 2, 90)]);
 const expert = planOf('expert', [group(0, 4, 100)]);
+const read = (seconds: number): ExpectedGroup => ({ seconds, isKept: false });
 const meterOf = (): ProgressMeter =>
   new ProgressMeter([
-    { plan: encoder, seconds: [60, 20] },
-    { plan: expert, seconds: [20] },
+    { plan: encoder, groups: [60, 20].map(read) },
+    { plan: expert, groups: [20].map(read) },
   ]);
 const shareOf = ({ work }: ReturnType<ProgressMeter['begin']>, step: string): number =>
   (work.find((item) => item.step === step)?.done ?? 0) / (work.find((item) => item.step === step)?.total ?? 0);
@@ -60,4 +61,18 @@ test('a network that is left out is done', () => {
   meter.skip(encoder);
   expect(meter.begin(expert)).toMatchObject({ stageIndex: 4, bytesDone: 100 });
   expect(shareOf(meter.begin(expert), 'encoder')).toBeCloseTo(1);
+});
+
+test('weights that are in memory are no bytes to read, and a step of their own: they go at another speed', () => {
+  const meter = new ProgressMeter([{ plan: encoder, groups: [{ seconds: 60, isKept: true }, read(20)] }]);
+  expect(meter.begin(encoder)).toMatchObject({
+    bytesTotal: 90,
+    work: [
+      { step: 'encoder, in memory', done: 0, total: 60 },
+      { step: 'encoder', done: 0, total: 20 },
+    ],
+  });
+  const half = meter.finish(encoder, encoder.groups[0] as StageGroup, 'a');
+  expect(half).toMatchObject({ bytesDone: 0, stageIndex: 2, etaSeconds: expect.any(Number) as number });
+  expect(half.work.map(({ done }) => done)).toEqual([60, 0]);
 });

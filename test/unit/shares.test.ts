@@ -7,6 +7,8 @@ import type { NetworkRun } from '../../main/offload/group.ts';
 import { inShares } from '../../main/offload/plan-shares.ts';
 import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
 import { stageCosts, type Stage } from '../../main/offload/stage.ts';
+import type { TraceSummary } from '../../main/offload/trace.ts';
+import { WeightKeeper } from '../../main/offload/weight-keeper.ts';
 import { IMAGES, type Graph, type Value } from '../../main/onnx/graph.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { writeSynthetic } from '../../main/weights/synthetic.ts';
@@ -118,5 +120,57 @@ describe('stages in shares', () => {
     expect(error).toMatchObject({ code: 'FILE_UNREADABLE', fields: { file: cut } });
     expect(error.message).toContain('was longer when the job began');
     if (shares > 1) expect(error.fields['stage']).toBe('block 1');
+  });
+});
+
+describe('weights that stay in memory', () => {
+  interface Ran {
+    readonly trace: TraceSummary;
+    readonly rows: ReadonlyMap<number, readonly number[]>;
+  }
+
+  async function ran(keeper: WeightKeeper, room: number, shares: number, changes: Partial<NetworkPlan> = {}): Promise<Ran> {
+    const stages = stagesOf(file);
+    keeper.begin(room);
+    const { run, rows } = runOf(planFor(stages, shares, { weightsAs: 'fed', ...changes }), stages, { keeper });
+    await runNetwork(run);
+    await run.reader.close();
+    return { trace: run.trace.summary(), rows };
+  }
+
+  const room = 2 ** 20;
+  test.each([
+    ['in shares', 2],
+    ['as wholes', 1],
+  ])('are not read again, however many images a run has, %s', async (_how, shares) => {
+    const keeper = new WeightKeeper();
+    const runs = [await ran(keeper, room, shares), await ran(keeper, room, shares), await ran(keeper, room, shares, { imagesPerRun: 2 })]; // prettier-ignore
+    expect(runs.map(({ trace }) => trace.weightBytes > 0)).toEqual([true, false, false]);
+    expect(runs.map(({ trace }) => trace.readAheadBytes > 0)).toEqual([true, false, false]);
+    expect(runs[1]?.rows).toEqual(runs[0]?.rows);
+    expect(runs[1]?.trace.stages.filter(({ wereKept }) => wereKept)).toHaveLength(keeper.size);
+  });
+
+  test('with room for two of three blocks, the first two stay, and the last is read each time', async () => {
+    const all = new WeightKeeper();
+    const whole = await ran(all, room, 2);
+    const keeper = new WeightKeeper();
+    for (let i = 0; i < 3; i++) {
+      const { trace, rows } = await ran(keeper, (2.5 * all.bytes) / all.size, 2);
+      const read = trace.stages.filter(({ weightBytes }) => weightBytes > 0).map(({ stages }) => stages);
+      expect(read).toEqual(i === 0 ? ['block 0', 'block 1', 'block 2'] : ['block 2']);
+      expect(rows).toEqual(whole.rows);
+    }
+  });
+
+  test('none of a file that failed to be read', async () => {
+    const cut = join(folder, 'cut-and-kept.safetensors');
+    writeSynthetic(cut, layout, { seed: 3 });
+    const stages = stagesOf(cut);
+    truncateSync(cut, Checkpoint.open(cut).tensor('1.up', [WIDE, WIDTH]).offset);
+    const keeper = new WeightKeeper();
+    keeper.begin(room);
+    expect((await rejectionOf(runNetwork(runOf(planFor(stages, 2), stages, { keeper }).run))).code).toBe('FILE_UNREADABLE');
+    expect(keeper.size).toBe(1);
   });
 });

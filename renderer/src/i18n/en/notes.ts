@@ -38,7 +38,7 @@ export const notes: Notes = {
   EMBEDDINGS_NOT_KEPT: because('What the encoders see is not kept for later jobs'),
   EIGHT_BIT_NOT_USED: (told) => `Encoders in 8 bits are for the CPU. On ${device(told)} their weights are used as they are.`,
   EIGHT_BIT_COPY: (told) => `An 8-bit copy of ${told.text('model')} is made, once (${told.bytes('bytes')}).`,
-  SESSIONS_KEPT: (told) => `The next job finds ${told.bytes('bytes')} of encoders ready in memory.`,
+  WEIGHTS_KEPT: (told) => `The next job finds ${told.bytes('bytes')} of encoders in memory.`,
   DEVICE_NOT_OFFERED: (told) => `${device(told)} is not offered by this build. The CPU is used in its place.`,
   DEVICE_TEST_FAILED: (told) => `${device(told)} can’t be used: ${fault(told)} The CPU is used in its place.`,
   DEVICE_WITH_LESS: because(

@@ -59,7 +59,7 @@ export const settings = {
     'On the CPU: half to read, so faster from a slow disk, and less memory. LoRAs come out very nearly the same. A copy of each encoder, half its size, is made once.',
   keepEncoders: 'Keep encoders ready',
   keepEncodersHint:
-    'With 8 bits: after a job they stay in memory for five minutes, as far as the budget has room. The next job is faster by as much.',
+    'On the CPU: after a job their weights stay in memory for five minutes, as far as the budget has room. The next job doesn’t read them again.',
   copies: (size: string): string => `Copies: ${size}`,
   removeCopies: 'Delete',
   folders: 'Folders',

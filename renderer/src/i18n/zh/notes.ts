@@ -38,7 +38,7 @@ export const notes: Notes = {
   EMBEDDINGS_NOT_KEPT: because('编码结果没有保留给以后的任务'),
   EIGHT_BIT_NOT_USED: (told) => `8 位编码器只用于 CPU。在 ${device(told)} 上直接使用原有权重。`,
   EIGHT_BIT_COPY: (told) => `正在制作 ${told.text('model')} 的 8 位副本，仅需一次（${told.bytes('bytes')}）。`,
-  SESSIONS_KEPT: (told) => `内存中保留了 ${told.bytes('bytes')} 的编码器，供下一个任务使用。`,
+  WEIGHTS_KEPT: (told) => `内存中保留了 ${told.bytes('bytes')} 的编码器权重，供下一个任务使用。`,
   DEVICE_NOT_OFFERED: (told) => `此版本不支持 ${device(told)}，改用 CPU。`,
   DEVICE_TEST_FAILED: (told) => `${device(told)} 无法使用：${fault(told)}改用 CPU。`,
   DEVICE_WITH_LESS: because((told) => `${device(told)} 出错，任务在其上以每段不超过 ${told.memory('vram')} 的方式继续`),

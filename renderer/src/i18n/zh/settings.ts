@@ -56,7 +56,7 @@ export const settings: Dictionary['settings'] = {
   fastEncodersHint:
     '在 CPU 上读取量减半，因此在慢速硬盘上更快，也更省内存；生成的 LoRA 几乎相同。每个编码器会制作一次副本，大小为原来的一半。',
   keepEncoders: '保留编码器',
-  keepEncodersHint: '使用 8 位时：任务结束后，编码器留在剩余的内存预算中，最多五分钟，下一个任务因此更快。',
+  keepEncodersHint: '在 CPU 上：任务结束后，编码器的权重留在剩余的内存预算中，最多五分钟，下一个任务无需再次读取。',
   copies: (size) => `副本：${size}`,
   removeCopies: '删除',
   folders: '文件夹',
