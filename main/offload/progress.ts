@@ -115,3 +115,20 @@ function add(sum: Amounts, { stages, bytes, seconds }: Readonly<Amounts>, share 
   sum.bytes += share * bytes;
   sum.seconds += share * seconds;
 }
+
+/** A message takes both ends as long as a small group takes. */
+const TOLD_EVERY_MS = 50;
+
+/** Tells of the first progress, of a job's last, and between them of no two that come within 50 ms. */
+export function paced(
+  tell: (progress: Progress) => void,
+  now: () => number = () => performance.now(),
+): (progress: Progress) => void {
+  let told = -Infinity;
+  return (progress) => {
+    const isLast = progress.stageIndex === progress.stageCount;
+    if (!isLast && now() - told < TOLD_EVERY_MS) return;
+    told = now();
+    tell(progress);
+  };
+}

@@ -8,7 +8,7 @@ import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
 import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest, type StageGroup } from '../offload/planner.ts';
-import { ProgressMeter, type ExpectedWork, type Progress } from '../offload/progress.ts';
+import { paced, ProgressMeter, type ExpectedWork, type Progress } from '../offload/progress.ts';
 import { groupSeconds } from '../offload/simulate.ts';
 import { Reader } from '../offload/reader.ts';
 import { memoryRefusal } from '../offload/shortfall.ts';
@@ -53,9 +53,6 @@ export interface PreparedNetwork {
 type PrepareOptions = Partial<Pick<PreparedNetwork, 'wholeBatch' | 'leastImages' | 'held' | 'decoding' | 'eightBit'>>;
 
 const NOTHING: Amount = { fixed: 0, perImage: 0 };
-
-/** Groups that are done sooner after one another are told of together: a message takes both ends as long as a small group. */
-const TOLD_EVERY_MS = 50;
 
 export function prepare(
   name: string,
@@ -184,6 +181,8 @@ export class NetworkRunner {
   readonly #session: SessionOptions;
   readonly #allowed: Allowance;
   readonly #plans: ReadonlyMap<PreparedNetwork, NetworkPlan>;
+  /** What they were asked for; graphs may be run over more. */
+  readonly #images: ReadonlyMap<PreparedNetwork, number>;
   readonly #meter: ProgressMeter;
   readonly #trace = new Trace();
   readonly #reader: Reader;
@@ -194,6 +193,7 @@ export class NetworkRunner {
     this.#session = session;
     const allowed = allowance(budgets, session);
     this.#plans = planAll(planned, allowed);
+    this.#images = new Map(planned.map(({ network, images }) => [network, images]));
     const { keeper } = context;
     const room = keeper ? roomBeside(planned, allowed, this.#plans.values()) : 0;
     keeper?.begin(room);
@@ -216,22 +216,11 @@ export class NetworkRunner {
     const planned = this.#plans.get(network);
     if (!planned) throw new I2lError('INTERNAL', `${network.name} was not planned.`);
     if (images === 0) return this.#meter.skip(planned);
-    const isAsPlanned = as === network && (images === undefined || images === planned.images);
-    const work = { network: as, images: images ?? planned.images };
+    const work = { network: as, images: images ?? (this.#images.get(network) as number) };
+    const isAsPlanned = as === network && work.images === this.#images.get(network);
     const plan = isAsPlanned ? planned : planNetwork(requestOf(work, this.#allowed));
-    const tell = ({ network: step, ...progress }: Progress): void =>
-      this.#context.emit({ type: 'progress', step, images: plan.images, device: this.#session.device, ...progress });
-    if (!this.#hasBegun) tell(this.#meter.begin(planned));
-    this.#hasBegun = true;
+    const onGroup = this.#teller(planned, plan.images);
     const started = performance.now();
-    let told = -Infinity;
-    const onGroup = (group: StageGroup, stage: string): void => {
-      const progress = this.#meter.finish(planned, group, stage);
-      const isLast = progress.stageIndex === progress.stageCount;
-      if (!isLast && performance.now() - told < TOLD_EVERY_MS) return;
-      told = performance.now();
-      tell(progress);
-    };
     await runNetwork({
       stages: as.stages,
       plan,
@@ -246,6 +235,16 @@ export class NetworkRunner {
       keeper: canStay(as) ? this.#context.keeper : undefined,
     });
     this.#trace.addNetwork(plan.network, performance.now() - started);
+  }
+
+  /** Tells of the groups of a network as they are done, the job's beginning first. */
+  #teller(planned: NetworkPlan, images: number): NetworkRun['onGroup'] {
+    const tell = ({ network: step, ...progress }: Progress): void =>
+      this.#context.emit({ type: 'progress', step, images, device: this.#session.device, ...progress });
+    if (!this.#hasBegun) tell(this.#meter.begin(planned));
+    this.#hasBegun = true;
+    const tellSome = paced(tell);
+    return (group, stage) => tellSome(this.#meter.finish(planned, group, stage));
   }
 
   /** What every result says of the run. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ProgressMeter, type ExpectedGroup } from '../../main/offload/progress.ts';
+import { paced, ProgressMeter, type ExpectedGroup } from '../../main/offload/progress.ts';
 import type { NetworkPlan, StageGroup } from '../../main/offload/planner.ts';
 
 const group = (first: number, count: number, weightBytes: number): StageGroup => ({
@@ -75,4 +75,18 @@ test('weights that are in memory are no bytes to read, and a step of their own: 
   const half = meter.finish(encoder, encoder.groups[0] as StageGroup, 'a');
   expect(half).toMatchObject({ bytesDone: 0, stageIndex: 2, etaSeconds: expect.any(Number) as number });
   expect(half.work.map(({ done }) => done)).toEqual([60, 0]);
+});
+
+test('of groups that follow one another fast, the first and the last are told of, and some between', () => {
+  const groups = Array.from({ length: 12 }, (_, i) => group(i, 1, 10));
+  const plan = planOf('expert', groups);
+  const meter = new ProgressMeter([{ plan, groups: groups.map(() => read(1)) }]);
+  const told: number[] = [];
+  let now = 1000;
+  const tell = paced(({ stageIndex }) => void told.push(stageIndex), () => now); // prettier-ignore
+  for (const each of groups) {
+    tell(meter.finish(plan, each, 'a'));
+    now += 20;
+  }
+  expect(told).toEqual([1, 4, 7, 10, 12]);
 });
