@@ -1,3 +1,4 @@
+import { elementCount } from '../contract/tensor.ts';
 import type { PlanRequest } from './planner.ts';
 import type { StageCost } from './stage.ts';
 import { roomFor } from './weight-buffer.ts';
@@ -23,9 +24,19 @@ function ownBytes(costs: readonly StageCost[], imagesPerRun: number): number {
   return sumWeights(costs) + packed + workBytes(costs, imagesPerRun);
 }
 
-/** The same on another device, which has the inputs once more. */
-export function deviceBytes(costs: readonly StageCost[], imagesPerRun: number): number {
-  return ownBytes(costs, imagesPerRun) + Math.max(...costs.map(({ inputBytes }) => inputBytes)) * imagesPerRun;
+/**
+ * The same on another device, which has the inputs once more. Weights that were cast before wait in buffers of its driver
+ * until it comes to them: where it is slower than the casts, all of a group's do (measured with a software driver).
+ */
+export function deviceBytes({ crossesCast }: PlanRequest, costs: readonly StageCost[], imagesPerRun: number): number {
+  const inputs = Math.max(...costs.map(({ inputBytes }) => inputBytes)) * imagesPerRun;
+  if (!crossesCast) return ownBytes(costs, imagesPerRun) + inputs;
+  return castBytes(costs) + workBytes(costs, imagesPerRun) + inputs;
+}
+
+/** Of all weights as f32. */
+function castBytes(costs: readonly StageCost[]): number {
+  return costs.reduce((sum, { weights }) => weights.reduce((bytes, { shape }) => bytes + 4 * elementCount(shape), sum), 0);
 }
 
 /**

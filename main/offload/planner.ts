@@ -23,6 +23,8 @@ export interface PlanRequest {
   readonly decoding?: Decoding | undefined;
   /** Bytes that a group may take of another device's own memory; absent on the CPU, and where nobody set a limit. */
   readonly deviceBudget?: number | undefined;
+  /** They cross to that device as f32, see `castsOn`; else as they are stored. */
+  readonly crossesCast?: boolean | undefined;
   /** The stages' results hold all images at once (a LoRA's ranks lie side by side), so all go in one run. */
   readonly wholeBatch: boolean;
   /** Threads that may compute at the same time: in lanes, in shares of a stage, or within an operator. */
@@ -221,7 +223,7 @@ export function shortfalls(asked: PlanRequest): Shortfall[] {
 function shortfallsAt(request: PlanRequest, imagesPerRun: number): Shortfall[] {
   const { network, budget, deviceBudget = Infinity, decoding } = request;
   const inMemory = largestBy(request, (cost) => peakOf(request, [cost], { imagesPerRun, lanes: 1 }));
-  const onDevice = largestBy(request, (cost) => deviceBytes([cost], imagesPerRun));
+  const onDevice = largestBy(request, (cost) => deviceBytes(request, [cost], imagesPerRun));
   const needs: Shortfall[] = [
     { of: { network, stage: inMemory.stage }, smallest: inMemory.smallest, budget, option: '--memory' },
     { of: { network, stage: onDevice.stage }, smallest: onDevice.smallest, budget: deviceBudget, option: '--vram' },
@@ -271,7 +273,7 @@ function joinGroups(request: PlanRequest, manner: Manner): StageGroup[] {
 
   function joinable(members: readonly StageCost[]): boolean {
     // As for the fewest images, so that jobs of more find the weights that stayed in memory, see WeightKeeper.
-    if (deviceBytes(members, leastImagesPerRun(request)) > limit) return false;
-    return deviceBytes(members, manner.imagesPerRun) <= deviceBudget && peakOf(request, members, manner) <= budget;
+    if (deviceBytes(request, members, leastImagesPerRun(request)) > limit) return false;
+    return deviceBytes(request, members, manner.imagesPerRun) <= deviceBudget && peakOf(request, members, manner) <= budget;
   }
 }

@@ -70,6 +70,11 @@ export class Session {
   }
 }
 
+/** Whether a device casts weights itself; else the CPU does, and they cross as f32. WebGPU has no bf16. */
+export function castsOn(device: Device): boolean {
+  return device !== 'webgpu';
+}
+
 /** What a graph has to avoid on a device. */
 export function graphOptionsFor(device: Device): Pick<GraphOptions, 'fusedAttention'> {
   return { fusedAttention: device !== 'webgpu' };

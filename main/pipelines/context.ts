@@ -3,7 +3,7 @@ import type { EngineEvent, JobResult } from '../contract/engine.ts';
 import { I2lError } from '../contract/errors.ts';
 import type { Amount } from '../onnx/cost.ts';
 import type { Device } from '../contract/devices.ts';
-import type { SessionOptions } from '../onnx/runtime.ts';
+import { castsOn, graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
@@ -22,6 +22,9 @@ import { guessedMachine } from './machines.ts';
  * collector has not yet given back (measured on Linux x64: 150 to 190 MB). test/budget holds it to that.
  */
 export const ENGINE_BASELINE_BYTES = 192 << 20;
+
+/** What a device's driver takes beside that, for the most part while it compiles (measured with a software driver: 230 MB). */
+const DRIVER_BYTES = 224 << 20;
 
 /** What every pipeline is given: how to speak to the user, and when to stop. */
 export interface PipelineContext {
@@ -48,25 +51,28 @@ export interface PreparedNetwork {
   readonly decoding?: Decoding | undefined;
   /** Copies of weights that its products take. */
   readonly eightBit?: EightBitWeights | undefined;
+  /** That it runs on. */
+  readonly device: Device;
 }
 
-type PrepareOptions = Partial<Pick<PreparedNetwork, 'wholeBatch' | 'leastImages' | 'held' | 'decoding' | 'eightBit'>>;
+type PrepareOptions = Partial<Pick<PreparedNetwork, 'wholeBatch' | 'leastImages' | 'held' | 'decoding' | 'eightBit' | 'device'>>;
 
 const NOTHING: Amount = { fixed: 0, perImage: 0 };
 
 export function prepare(
   name: string,
   stages: readonly Stage[],
-  { wholeBatch = false, leastImages = 1, held = NOTHING, decoding, eightBit }: PrepareOptions = {},
+  { wholeBatch = false, leastImages = 1, held = NOTHING, decoding, eightBit, device = 'cpu' }: PrepareOptions = {},
 ): PreparedNetwork {
-  const options = { fusedAttention: true, eightBit, weightsAs: eightBit ? 'mapped' : 'fed' } as const;
+  const options = { ...graphOptionsFor(device), eightBit, weightsAs: eightBit || device !== 'cpu' ? 'mapped' : 'fed' } as const;
   const inShares = new Map<number, readonly StageCost[]>();
   const shareCosts = (of: number): readonly StageCost[] => {
     const known = inShares.get(of) ?? stageCosts(stages, { ...options, share: { index: 0, of } });
     inShares.set(of, known);
     return known;
   };
-  return { name, stages, costs: stageCosts(stages, options), shareCosts, wholeBatch, leastImages, held, decoding, eightBit };
+  const costs = stageCosts(stages, options);
+  return { name, stages, costs, shareCosts, wholeBatch, leastImages, held, decoding, eightBit, device };
 }
 
 /** A network and the images that it will run over, at most. Several passes are several of its copies. */
@@ -98,17 +104,27 @@ export function allowance(budgets: Budgets, { device, threads }: SessionOptions)
 }
 
 function requestOf({ network, images }: Work, { memory, vram, threads, feeds }: Allowance): PlanRequest {
-  const { name, costs, shareCosts, wholeBatch, leastImages, held, decoding, eightBit } = network;
+  const { name, costs, shareCosts, wholeBatch, leastImages, held, decoding, eightBit, device } = network;
   return {
-    ...{ network: name, costs, shareCosts, images, leastImages, baseline: baselineOf(held, images), decoding, wholeBatch, threads },
-    ...{ budget: memory, deviceBudget: vram },
+    ...{
+      network: name,
+      costs,
+      shareCosts,
+      images,
+      leastImages,
+      baseline: baselineOf(held, images, device),
+      decoding,
+      wholeBatch,
+      threads,
+    },
+    ...{ budget: memory, deviceBudget: vram, crossesCast: !castsOn(device) },
     feeds: feeds && !eightBit,
   };
 }
 
 /** Bytes that are taken before any stage. */
-export function baselineOf({ fixed, perImage }: Amount, images: number): number {
-  return ENGINE_BASELINE_BYTES + fixed + perImage * images;
+export function baselineOf({ fixed, perImage }: Amount, images: number, device: Device): number {
+  return ENGINE_BASELINE_BYTES + (device === 'cpu' ? 0 : DRIVER_BYTES) + fixed + perImage * images;
 }
 
 /**

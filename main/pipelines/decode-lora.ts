@@ -1,4 +1,5 @@
 import { I2lError } from '../contract/errors.ts';
+import type { Device } from '../contract/devices.ts';
 import type { EmbeddingName } from '../contract/experts.ts';
 import type { DecodeJob } from '../contract/job.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
@@ -12,10 +13,10 @@ import type { OpenDecoder, OpenExpert } from './open-decoder.ts';
 import { streamLoras, type LoraFileRequest, type LoraOutcome, type LoraPart } from './stream-lora.ts';
 
 /** @param held bytes of the job's embeddings */
-export function prepareDecoder(decoder: OpenDecoder, dtype: DecodeJob['dtype'], held: number): PreparedNetwork {
+export function prepareDecoder(decoder: OpenDecoder, dtype: DecodeJob['dtype'], held: number, device: Device): PreparedNetwork {
   const stages = decoder.stages(STORED_DTYPE[dtype]);
   // A factor of the file holds the ranks of all images side by side: they go in one run.
-  return prepare(decoder.name, stages, { wholeBatch: true, leastImages: LEAST_ROWS, held: { fixed: held, perImage: 0 } });
+  return prepare(decoder.name, stages, { wholeBatch: true, leastImages: LEAST_ROWS, held: { fixed: held, perImage: 0 }, device });
 }
 
 /**

@@ -48,10 +48,10 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   const store = new EmbeddingStore(arithmeticOf(device, copies), job.cache && new EmbeddingCache(job.cache), (error) =>
     context.emit({ type: 'note', ...note('EMBEDDINGS_NOT_KEPT', `Embeddings are not kept: ${error.message}`, {}, error) }),
   );
-  const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job) });
+  const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job), device });
   // With images to read, all that are refused are told together, after that.
   if (encoding.passes.length === 0) sets.settle();
-  const decodes = planDecodes(prepareDecoder(decoder, job.dtype, encoding.held), sets.sets, budgetsOf(job));
+  const decodes = planDecodes(prepareDecoder(decoder, job.dtype, encoding.held, device), sets.sets, budgetsOf(job));
   const runner = startRunner(context, job, device, [...worksOf(encoding), ...decodes.map(workOf)]);
   try {
     await encodeImages(context, runner, encoding, { sets, store });
@@ -136,7 +136,7 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   const device = deviceOf(job);
   const copies = openCopies(job, device, encoders, context);
   const store = new EmbeddingStore(arithmeticOf(device, copies), undefined);
-  const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job) });
+  const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job), device });
   if (encoding.passes.length === 0) sets.settle();
   const runner = startRunner(context, job, device, worksOf(encoding));
   try {
@@ -161,7 +161,7 @@ export async function decode(context: PipelineContext, job: DecodeJob): Promise<
   checkInputs(decoder, parts, `the embeddings of ${job.embeddings}`);
   refuseOverwriting(job.output, [job.embeddings, ...pathsOf(decoder, [])]);
   const held = parts.reduce((sum, { width }) => sum + 4 * width * images, 0);
-  const network = prepareDecoder(decoder, job.dtype, held);
+  const network = prepareDecoder(decoder, job.dtype, held, deviceOf(job));
   const runner = startRunner(context, job, deviceOf(job), [{ network, images }]);
   try {
     const shares = sharesOf(hashes.map((sha256) => ({ sha256, weight: 1 })));

@@ -1,3 +1,4 @@
+import type { Device } from '../contract/devices.ts';
 import { I2lError } from '../contract/errors.ts';
 import { leastDecodeBytes } from '../imaging/decode-memory.ts';
 import { readHeader } from '../imaging/decode.ts';
@@ -45,13 +46,20 @@ export function embeddingBytes(encoders: readonly OpenEncoder[], images: number)
   return encoders.reduce((sum, { outputs }) => outputs.reduce((bytes, { width }) => bytes + 4 * width * images, sum), 0);
 }
 
-/** @param held bytes of the job's embeddings; @param eightBit copies of weights that its products take */
+interface EncodeOptions {
+  /** Copies of weights that its products take. */
+  readonly eightBit?: EightBitWeights | undefined;
+  readonly decoding?: Decoding | undefined;
+  readonly device?: Device | undefined;
+}
+
+/** @param held bytes of the job's embeddings */
 export function prepareEncoder(
   encoder: OpenEncoder,
   held: number,
-  { eightBit, decoding }: { eightBit?: EightBitWeights | undefined; decoding?: Decoding | undefined } = {},
+  { eightBit, decoding, device = 'cpu' }: EncodeOptions = {},
 ): PreparedNetwork {
-  return prepare(encoder.name, encoder.stages, { held: heldBeside(held), eightBit, decoding });
+  return prepare(encoder.name, encoder.stages, { held: heldBeside(held), eightBit, decoding, device });
 }
 
 /** What is left of reading images: sharp, and memory that it keeps (measured: 15 to 25 MB). */
@@ -70,6 +78,7 @@ export interface EncodingOptions {
   /** Those that encoders use, made or yet to be made. */
   readonly copies: EightBitCopies;
   readonly budgets: Budgets;
+  readonly device: Device;
 }
 
 /** Passes over all images that an encoder has yet to see. Those whose headers are refused leave their sets. */
@@ -115,7 +124,7 @@ interface PassOptions extends EncodingOptions {
 }
 
 function planPasses(missing: readonly MissingImages[], options: PassOptions): Omit<EncodingPlan, 'held'> {
-  const { held, copies, budgets } = options;
+  const { held, copies, budgets, device } = options;
   const images = distinct(missing.flatMap(({ images: own }) => own));
   if (images.length === 0) return { passes: [], making: [] };
   const works = missing.map((own) => prepareWork(own, options));
@@ -125,16 +134,16 @@ function planPasses(missing: readonly MissingImages[], options: PassOptions): Om
     ...works.map(({ network }) => ({ network, images: count })),
   ];
   const perPass = imagesThatFit(worksOver, images.length, budgets);
-  const decodeBytes = budgets.memory - baselineOf(heldBeside(held), perPass);
+  const decodeBytes = budgets.memory - baselineOf(heldBeside(held), perPass, device);
   const passes = Array.from({ length: Math.ceil(images.length / perPass) }, (_, i) =>
     passOver(images.slice(i * perPass, (i + 1) * perPass), works, decodeBytes),
   );
   return { passes, making: making.map((made) => withCrops(made, held, perPass)) };
 }
 
-function prepareWork({ encoder, images }: MissingImages, { copies, held, decoding }: PassOptions): EncoderWork {
+function prepareWork({ encoder, images }: MissingImages, { copies, held, decoding, device }: PassOptions): EncoderWork {
   const copy = copies.get(encoder);
-  const now = (): PreparedNetwork => prepareEncoder(encoder, held, { eightBit: copy?.weights, decoding });
+  const now = (): PreparedNetwork => prepareEncoder(encoder, held, { eightBit: copy?.weights, decoding, device });
   return { encoder, network: now(), remake: copy && !copy.isMade ? now : undefined, copy, images };
 }
 

@@ -82,7 +82,7 @@ function openJob(job: PlanChoice): OpenJob {
     prepared: prepareEncoder(encoder, 0, { eightBit: copies.get(encoder)?.weights }),
   }));
   const id = [...decoder.experts, ...decoder.statics].map((part) => part.id).join(' + ');
-  return { encoders, decoder, copies, parts: [...encoding, { id, prepared: prepareDecoder(decoder, job.dtype, 0) }] };
+  return { encoders, decoder, copies, parts: [...encoding, { id, prepared: prepareDecoder(decoder, job.dtype, 0, 'cpu') }] };
 }
 
 /** Each of a job's networks with its plan. */

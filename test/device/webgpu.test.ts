@@ -3,31 +3,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { EngineEvent } from '../../main/contract/engine.ts';
-import { checkDevice } from '../../main/pipelines/device-check.ts';
 import { Devices } from '../../main/runners/devices.ts';
 import { readValues } from '../../main/weights/values.ts';
 import { goldenCases, goldenFolder, readAll, relativeError } from '../parity/goldens.ts';
 import { decodeGolden } from '../parity/run-decoder.ts';
 import { encode, ENCODERS, openEncoder } from '../parity/run-encoder.ts';
 import { encodeQwen, openQwen } from '../parity/run-qwen.ts';
+import { whyNoWebGpu } from './webgpu.ts';
 
-/**
- * Every network's stages on WebGPU, against the goldens of the reference. In CI the device must be there
- * (.ci/run installs a software driver); elsewhere the tests skip and say why.
- */
+/** Every network's stages on WebGPU, against the goldens of the reference. */
 const BAR = 1e-4;
 
 let refusal: string | undefined;
 const folder = mkdtempSync(join(tmpdir(), 'i2l-device-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-beforeAll(async () => {
-  const outcome = await checkDevice('webgpu', 2);
-  refusal = outcome.state === 'passed' ? undefined : outcome.state === 'failed' ? outcome.why : 'this build has none';
-  if (refusal === undefined) return;
-  if (process.env['CI']) throw new Error(`WebGPU has to work in CI: ${refusal}`);
-  console.warn(`SKIPPED: every test on WebGPU; this machine has none (${refusal})`);
-});
+beforeAll(async () => void (refusal = await whyNoWebGpu()));
 
 describe('on WebGPU', () => {
   beforeEach((context) => {

@@ -38,7 +38,7 @@ const network: fc.Arbitrary<PreparedNetwork> = fc
     leastImages: fc.integer({ min: 1, max: 2 }),
     held: fc.record({ fixed: fc.nat(50 * MIB), perImage: fc.nat(4 * MIB) }),
   })
-  .map((made) => ({ ...made, shareCosts: () => made.costs }));
+  .map((made) => ({ ...made, shareCosts: () => made.costs, device: 'cpu' as const }));
 const works: fc.Arbitrary<Work[]> = fc.array(fc.record({ network, images: fc.integer({ min: 1, max: 30 }) }), {
   minLength: 1,
   maxLength: 3,
