@@ -9,7 +9,7 @@ export default defineConfig({
   test: {
     include: ['test/device/**/*.test.ts'],
     pool: 'forks',
-    testTimeout: 120_000,
+    testTimeout: 300_000,
     hookTimeout: 120_000,
     env: driver === '' ? {} : { VK_ICD_FILENAMES: driver },
   },
