@@ -15,16 +15,8 @@ import { memoryRefusal } from '../offload/shortfall.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
 import type { WeightKeeper } from '../offload/weight-keeper.ts';
+import { baselineOf } from './baseline.ts';
 import { guessedMachine } from './machines.ts';
-
-/**
- * What the engine's process takes before any stage: Node with the runtime and its threads, and what the garbage
- * collector has not yet given back (measured on Linux x64: 150 to 190 MB). test/budget holds it to that.
- */
-export const ENGINE_BASELINE_BYTES = 192 << 20;
-
-/** What a device's driver takes beside that, for the most part while it compiles (measured with a software driver: 230 MB). */
-const DRIVER_BYTES = 224 << 20;
 
 /** What every pipeline is given: how to speak to the user, and when to stop. */
 export interface PipelineContext {
@@ -120,11 +112,6 @@ function requestOf({ network, images }: Work, { memory, vram, threads, feeds }: 
     ...{ budget: memory, deviceBudget: vram, crossesCast: !castsOn(device) },
     feeds: feeds && !eightBit,
   };
-}
-
-/** Bytes that are taken before any stage. */
-export function baselineOf({ fixed, perImage }: Amount, images: number, device: Device): number {
-  return ENGINE_BASELINE_BYTES + (device === 'cpu' ? 0 : DRIVER_BYTES) + fixed + perImage * images;
 }
 
 /**

@@ -15,7 +15,8 @@ import {
 import { kernelBytes, kernelKey, Kernels } from '../offload/kernels.ts';
 import { memoryRefusal } from '../offload/shortfall.ts';
 import { Threads } from '../offload/threads.ts';
-import { ENGINE_BASELINE_BYTES, threadsOf, type PipelineContext } from './context.ts';
+import { ENGINE_BASELINE_BYTES } from './baseline.ts';
+import { threadsOf, type PipelineContext } from './context.ts';
 
 /** A pass over a LoRA's modules. */
 export interface LoraPass<K extends Kind = Kind> {
