@@ -26,7 +26,7 @@ export interface TensorRange extends ByteRange {
 
 /** A tensor in memory, as the runtime takes and gives it. */
 export interface HostTensor {
-  readonly data: Float32Array | Float64Array | Uint8Array | Uint16Array | BigInt64Array;
+  readonly data: Float32Array | Float64Array | Int8Array | Uint8Array | Uint16Array | BigInt64Array;
   readonly dims: readonly number[];
 }
 

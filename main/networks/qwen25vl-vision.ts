@@ -163,10 +163,12 @@ export function visionStages(w: VisionWeights, config: Qwen25vlConfig, pictures:
   const values = w.patch.shape.slice(1).reduce((product, size) => product * size, 1);
   const patches = { name: 'patches', value: (g: Graph) => g.input('patches', [IMAGES, count, values]) };
   const tower = { name: 'vision', value: (g: Graph) => g.input('vision', [IMAGES, count, visionWidth]) };
-  const within = (id: string, parts: number, step: (g: Graph, x: Value) => Value): Stage => ({
-    id: `qwen2.5-vl vision ${id}`,
+  const within = (i: number, half: string, parts: number, step: (g: Graph, x: Value) => Value): Stage => ({
+    id: `qwen2.5-vl vision block ${i} ${half}`,
     takes: [tower],
     parts,
+    // What is lost in the first block passes through all others.
+    isSensitive: i === 0,
     build: (g, take) => ({ state: { vision: g.residual(take('vision'), step(g, take('vision'))) } }),
   });
   return [
@@ -182,8 +184,8 @@ export function visionStages(w: VisionWeights, config: Qwen25vlConfig, pictures:
     ...w.layers.flatMap((layer, i) => {
       const runs = config.fullAttention.includes(i) ? layout.pictures : layout.windows;
       return [
-        within(`block ${i} attention`, visionHeads, (g, x) => attend(g, x, layer, runs, rope, config)),
-        within(`block ${i} mlp`, layer.down.weight.shape[1] ?? 1, (g, x) => transform(g, x, layer)),
+        within(i, 'attention', visionHeads, (g, x) => attend(g, x, layer, runs, rope, config)),
+        within(i, 'mlp', layer.down.weight.shape[1] ?? 1, (g, x) => transform(g, x, layer)),
       ];
     }),
     {

@@ -20,8 +20,7 @@ export interface Manner {
 
 /** What a group takes where it runs, beside its inputs: its weights, their cast copies and its activations. */
 function ownBytes(costs: readonly StageCost[], imagesPerRun: number): number {
-  const packed = costs.reduce((sum, cost) => sum + (cost.packed ?? 0), 0);
-  return sumWeights(costs) + packed + workBytes(costs, imagesPerRun);
+  return sumWeights(costs) + workBytes(costs, imagesPerRun);
 }
 
 /**

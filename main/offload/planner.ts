@@ -31,8 +31,8 @@ export interface PlanRequest {
   readonly threads: number;
   /** Weights may be fed to graphs, see onnx/node-graph.ts; else they are mapped, and there are no lanes. */
   readonly feeds: boolean;
-  /** What stages cost in so many shares; absent: they are computed as wholes. */
-  readonly shareCosts?: ((shares: number) => readonly StageCost[]) | undefined;
+  /** What stages cost in so many shares; absent, or undefined: they can't be computed so. */
+  readonly shareCosts?: ((shares: number) => readonly StageCost[] | undefined) | undefined;
 }
 
 /** An image, and the least bytes that decoding it takes beside the baseline. */
@@ -167,7 +167,9 @@ function chooseShares(request: PlanRequest, most: number): Supplied | undefined 
   for (let shares = Math.min(threads, MOST_SIDE_BY_SIDE); shares > 1; shares--) {
     const threadsPerShare = Math.floor(threads / shares);
     if (parts.some((count) => count % shares !== 0) || shares * threadsPerShare < LEAST_BUSY * threads) continue;
-    const groups = inShares(request, { shares, imagesPerRun, costs: shareCosts(shares) });
+    const own = shareCosts(shares);
+    if (!own) continue;
+    const groups = inShares(request, { shares, imagesPerRun, costs: own });
     const fits = groups.every(({ peakBytes }) => peakBytes <= budget);
     if (fits) return { groups, weightsAs: 'fed', shares, threadsPerShare, imagesPerRun };
   }

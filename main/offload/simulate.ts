@@ -9,11 +9,10 @@ export interface Machine {
   readonly diskBytesPerSecond: number;
   /** f32 matrix products on all cores, with rows enough to keep them busy. */
   readonly flopsPerSecond: number;
-  /** Weight bytes that one core reads from memory and casts to f32. */
+  /** Weight bytes that one core reads from memory, and casts to f32 where they are no bytes. */
   readonly castBytesPerSecond: number;
-  /** Products of bytes, see onnx/eight-bit.ts, and bytes that are laid out for them. */
+  /** Products of bytes, see onnx/eight-bit.ts. */
   readonly byteFlopsPerSecond: number;
-  readonly packBytesPerSecond: number;
   /** Of chains of linear layers (see linear/), one core: weight bytes read, and products with the work on their results. */
   readonly chainBytesPerSecond: number;
   readonly chainFlopsPerSecond: number;
@@ -80,7 +79,7 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
   }
   const bytes = weightBytesOf(members);
   const castRate = machine.castBytesPerSecond * (plan.weightsAs === 'mapped' ? MAPPED_SHARE : 1) * plan.shares;
-  const cast = bytes.cast / castRate;
+  const cast = (bytes.cast + bytes.whole) / castRate;
   if (device) {
     const crossing = group.weightBytes * (device.castsThere ? 1 : 2);
     const there = crossing / device.busBytesPerSecond + flops / device.flopsPerSecond;
@@ -88,17 +87,17 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
   }
   const share = plan.threadsPerLane === 'one' ? cores : 1;
   // Where both kinds of weights are, a byte of either is taken for as much work: two of cast ones are a value.
-  const values = bytes.cast / 2 + bytes.packed;
-  const rate = values > 0 ? (bytes.packed / values) * machine.byteFlopsPerSecond + (bytes.cast / 2 / values) * machine.flopsPerSecond : machine.flopsPerSecond; // prettier-ignore
-  return setUp + cast + bytes.packed / machine.packBytesPerSecond + (flops * share) / (rate * busy(flops, group));
+  const values = bytes.cast / 2 + bytes.whole;
+  const rate = values > 0 ? (bytes.whole / values) * machine.byteFlopsPerSecond + (bytes.cast / 2 / values) * machine.flopsPerSecond : machine.flopsPerSecond; // prettier-ignore
+  return setUp + cast + (flops * share) / (rate * busy(flops, group));
 }
 
 /** Bytes of weights that are cast to f32, and of those that are multiplied as bytes. */
-function weightBytesOf(members: readonly StageCost[]): { readonly cast: number; readonly packed: number } {
-  const sum = { cast: 0, packed: 0 };
+function weightBytesOf(members: readonly StageCost[]): { readonly cast: number; readonly whole: number } {
+  const sum = { cast: 0, whole: 0 };
   for (const { weights } of members)
     for (const range of weights) {
-      if (!('dtype' in range)) sum.packed += range.length;
+      if (!('dtype' in range)) sum.whole += range.length;
       else if (range.dtype !== 'F32') sum.cast += range.length;
     }
   return sum;

@@ -65,5 +65,6 @@ export function feedsFrom(views: readonly FeedView[], buffer: ArrayBufferLike): 
 function valuesOf({ type, at, length }: FeedView, buffer: ArrayBufferLike): HostTensor['data'] {
   if (type === ELEMENT.FLOAT) return new Float32Array(buffer, at, length / 4);
   if (type === ELEMENT.UINT16) return new Uint16Array(buffer, at, length / 2);
+  if (type === ELEMENT.INT8) return new Int8Array(buffer, at, length);
   return new Uint8Array(buffer, at, length);
 }

@@ -26,8 +26,6 @@ export interface BuiltGraph {
   readonly outputs: readonly string[];
   /** Nodes between f16 and f32: for a device that has no f16, the CPU runs them. */
   readonly halfCasts: readonly string[];
-  /** Bytes of weights as the runtime lays them out anew for its own products, which some need to be fast; mostly 0. */
-  readonly packedBytes: number;
 }
 
 /** What the model calls its results: the caller's names would make graphs of one kind differ. */

@@ -22,8 +22,6 @@ export interface GraphCost {
   readonly flops: Amount;
   /** Bytes that the run holds at each node beside its inputs, the cast copies of weights included. */
   readonly live: readonly Amount[];
-  /** Bytes that the runtime lays out anew, alive as long as the session; absent: none. */
-  readonly packed?: number;
   /** Bytes of one image's inputs. */
   readonly inputBytes: number;
   /** Bytes of the results, alive until the run ends. */

@@ -19,7 +19,9 @@ export interface Value {
 const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = {
   [ELEMENT.FLOAT]: 4,
   [ELEMENT.UINT8]: 1,
+  [ELEMENT.INT8]: 1,
   [ELEMENT.UINT16]: 2,
+  [ELEMENT.INT32]: 4,
   [ELEMENT.INT64]: 8,
   [ELEMENT.FLOAT16]: 2,
   [ELEMENT.DOUBLE]: 8,

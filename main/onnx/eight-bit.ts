@@ -1,86 +1,167 @@
-import { elementCount, rowsOf, type ByteRange, type TensorRange } from '../contract/tensor.ts';
-import type { Value } from './dims.ts';
-import type { NodeGraph } from './node-graph.ts';
+import { rowsOf, type ByteRange, type TensorRange } from '../contract/tensor.ts';
+import type { Dim, Value } from './dims.ts';
+import { CONTRIB } from './node-graph.ts';
 import { ELEMENT } from './proto.ts';
+import type { ShapeGraph } from './shape-graph.ts';
 
 /**
- * Weights in 8 bits, as the operator MatMulNBits takes them: each row in blocks, each block with a scale of its own.
- * https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulNBits
+ * Products of bytes. A row of activations and a row of a weight each become whole numbers from -127 to 127 times a step of
+ * their own, so that a product is a sum of whole numbers, which is exact, times both steps. Before that, runs of up to 128
+ * values of both are turned by the same orthonormal matrix, which leaves every product as it is and spreads a value that
+ * stands out over its run: else that one alone would set the step of its row, and the others would drown in it
+ * (Ashkboos et al. 2024, QuaRot, https://arxiv.org/abs/2404.00456; the steps as in LLM.int8(),
+ * https://arxiv.org/abs/2208.07339, section 2.1).
  */
+
+/** A weight [out, in] in bytes. */
 export interface EightBitWeight {
-  /** [out, blocks, block], one byte a value; 128 is 0. */
+  /**
+   * [tiles, in, out / tiles]: the turned weight's values, transposed tile by tile. The runtime's fastest product takes its
+   * second factor so, and a share of the outputs or of the inputs is a run of bytes in each tile.
+   */
   readonly values: ByteRange;
-  /** [out, blocks], f32. */
-  readonly scales: TensorRange;
+  /** -127 to 127 as they are; else 128 stands for 0. */
+  readonly isSigned: boolean;
+  /** [out], f32: what a value 1 stands for. */
+  readonly steps: TensorRange;
 }
 
 /** By the place of the weight that they stand for, see {@link placeOf}. */
 export type EightBitWeights = ReadonlyMap<string, EightBitWeight>;
 
-/** The operator's ways to multiply: by bytes, the rows of x made bytes block by block as well. */
-export const MULTIPLY_BYTES = 4;
-
-/** The largest byte above the zero: the lowest value, -128, is not used, so that both signs reach equally far. */
 const MOST = 127;
 const ZERO = 128;
-/** Of a block of zeros, so that nothing is divided by 0. */
-const LEAST_SCALE = 1e-30;
-const LARGEST_BLOCK = 128;
-const SMALLEST_BLOCK = 32;
+/** Of a row of zeros, so that nothing is divided by 0. */
+const LEAST_STEP = 1e-30;
+/** A row of fewer values gains nothing. */
+const FEWEST_VALUES = 32;
+/** The largest turning: twice the size spreads no more than 1.4 times further, at twice the work. */
+const LARGEST_TURN = 128;
+/** Shares of a weight that are whole tiles, and whole turnings. */
+const MOST_SHARES = 8;
+/** Values of a tile, which is made at once. */
+const TILE_VALUES = 9 << 19;
 
-/** Values that share a scale; undefined for rows that are too short for one. */
-export function blockOf(inner: number): number | undefined {
-  if (inner < SMALLEST_BLOCK) return undefined;
-  return Math.min(LARGEST_BLOCK, 2 ** Math.floor(Math.log2(inner)));
+export function canBeEightBit(inner: number): boolean {
+  return inner >= FEWEST_VALUES;
 }
 
-export function blocksOf(inner: number, block: number): number {
-  return Math.ceil(inner / block);
+/** Whether products of bytes can be computed in so many shares. */
+export function canShareBytes(shares: number): boolean {
+  return MOST_SHARES % shares === 0;
 }
 
-/** A run of rows of a copy, see {@link rowsOf}. */
-export function copyRows({ values, scales }: EightBitWeight, first: number, count: number): EightBitWeight {
-  return { values: rowsOf(values, first, count), scales: rowsOf(scales, first, count) };
+/** Tiles of a weight [out, inner]: as many as it may have shares, more where they would be large. */
+export function tileCount(out: number, inner: number): number {
+  let tiles = powerOfTwoIn(out, MOST_SHARES);
+  while (out % (2 * tiles) === 0 && (out / tiles) * inner > TILE_VALUES) tiles *= 2;
+  return tiles;
 }
 
-/** Bytes that the runtime's own layout of a weight takes: the values, the scales, and sums of blocks. */
-export function packedBytes({ values, scales }: EightBitWeight): number {
-  return elementCount(values.shape) + 2 * scales.length;
+/** Neighbouring values of a row that are turned together; 1: none are. */
+export function turnSize(inner: number): number {
+  return powerOfTwoIn(inner / powerOfTwoIn(inner, MOST_SHARES), LARGEST_TURN);
 }
 
-export interface EightBitParts {
-  /** u8 [rows, blocks, block] */
+/** The largest power of two, up to `most`, that divides a number. */
+function powerOfTwoIn(number: number, most: number): number {
+  return number % 2 === 0 && most > 1 ? 2 * powerOfTwoIn(number / 2, most / 2) : 1;
+}
+
+/** A run of a weight's rows and columns, whole tiles of them. */
+export interface Part {
+  readonly rows: readonly [first: number, count: number];
+  readonly columns: readonly [first: number, count: number];
+}
+
+/** The tiles of a part of a weight, in the order of its rows. @returns values [columns, n] and steps [n] of each */
+export function tilesOf({ values, isSigned, steps }: EightBitWeight, { rows, columns }: Part): readonly EightBitWeight[] {
+  const [, inner = 0, width = 0] = values.shape;
+  if (rows[0] % width !== 0 || rows[1] % width !== 0)
+    throw new RangeError(`${values.name}: rows ${rows.join('+')} are no whole tiles`);
+  return Array.from({ length: rows[1] / width }, (_, i) => {
+    const first = rows[0] + i * width;
+    const tile = { ...rowsOf(values, first / width, 1), shape: [inner, width] };
+    return { values: rowsOf(tile, ...columns), isSigned, steps: rowsOf(steps, first, width) };
+  });
+}
+
+/** Rows in bytes. */
+export interface ByteRows {
+  /** u8 [rows, in]; 128 is 0. */
   readonly values: Value;
-  /** f32 [rows, blocks] */
-  readonly scales: Value;
+  /** f32 [rows, 1] */
+  readonly steps: Value;
+}
+
+/** Rows as bytes, turned; a row with a value that is not finite has no step. @param x f32 [rows, in]; @param turn see {@link turnSize} */
+export function toByteRows(g: ShapeGraph, x: Value, turn: number): ByteRows {
+  const [rows, inner] = x.dims as readonly [Dim, number];
+  const turned = turnRows(g, x, turn);
+  const steps = stepsOf(g, turned);
+  const shape = g.node('Shape', [steps], [1], {}, '', ELEMENT.INT64);
+  const zeros = g.node('Expand', [g.byte(ZERO, [1]), shape], [rows], {}, '', ELEMENT.UINT8);
+  return {
+    values: g.node('QuantizeLinear', [turned, steps, zeros], [rows, inner], { axis: 0 }, '', ELEMENT.UINT8),
+    steps: g.reshape(steps, [rows, 1]),
+  };
+}
+
+/** x W^T of rows in bytes and a tile. @param tile values [in, n]; @returns f32 [rows, n], without the rows' steps */
+export function byteProduct(g: ShapeGraph, rows: ByteRows, { values, isSigned, steps }: EightBitWeight): Value {
+  const [, width = 0] = values.shape;
+  const bytes = g.bytes(values, isSigned ? ELEMENT.INT8 : ELEMENT.UINT8);
+  const one = g.constant(Float32Array.of(1), []);
+  const zeros = isSigned ? [g.byte(ZERO, [])] : [g.byte(ZERO, []), g.byte(ZERO, [])];
+  const inputs = [rows.values, bytes, one, g.vector(steps, width), ...zeros];
+  return g.node('MatMulIntegerToFloat', inputs, rows.values.dims.with(1, width), {}, CONTRIB);
 }
 
 /**
- * A weight in 8 bits: in each block of a row, the value of largest magnitude becomes 127 or -127 and the others the
- * nearest whole steps: at most sqrt(block / 12) / 127 of a block's norm is lost, 2.6 %, and 0.6 % of normally distributed
- * values. The last block of a row is filled up with zeros; of a block with a value that is not finite, the scale is none.
- * @param weight f32 [rows, in]
+ * Rows of a weight that are a tile, as bytes: the value of largest magnitude in a row becomes 127 or -127, the others the
+ * nearest whole steps. Of a row with a value that is not finite, the step is none.
+ * @param weight f32 [n, in]; @returns values i8 or u8 [in, n], steps f32 [n]
  */
-export function toEightBit(g: NodeGraph, weight: Value, block: number): EightBitParts {
+export function toTile(g: ShapeGraph, weight: Value, isSigned: boolean): ByteRows {
   const [rows, inner] = weight.dims as readonly [number, number];
-  const blocks = blocksOf(inner, block);
-  const dims = [rows, blocks, block];
+  const turned = turnRows(g, weight, turnSize(inner));
+  const steps = stepsOf(g, turned);
+  const whole = g.node('Round', [g.node('Div', [turned, g.reshape(steps, [rows, 1])], turned.dims)], turned.dims);
+  const across = g.transpose(whole, [1, 0]);
+  const values = isSigned
+    ? g.cast(across, ELEMENT.INT8)
+    : g.cast(g.add(across, g.constant(Float32Array.of(ZERO), [1])), ELEMENT.UINT8);
+  return { values, steps };
+}
+
+/** A step for each row. @param x f32 [rows, in]; @returns f32 [rows] */
+function stepsOf(g: ShapeGraph, x: Value): Value {
+  const dims = x.dims.slice(0, 1);
   const number = (value: number): Value => g.constant(Float32Array.of(value), [1]);
-  const op = (name: string, inputs: readonly Value[], shape = dims): Value => g.node(name, inputs, shape);
-  const padding = blocks * block - inner;
-  const filled = padding === 0 ? weight : g.node('Pad', [weight, g.integers([0, 0, 0, padding])], [rows, blocks * block]);
-  const blocked = g.node('Reshape', [filled, g.integers(dims)], dims);
-  const axis = g.integers([2]);
-  const column = [rows, blocks, 1];
-  const over = (name: string, x: Value): Value => g.node(name, [x, axis], column, { keepdims: 1 });
-  const magnitudes = op('Abs', [blocked]);
-  const steps = op('Div', [over('ReduceMax', magnitudes), number(MOST)], column);
+  const magnitudes = g.node('Abs', [x], x.dims);
+  const over = (name: string): Value => g.node(name, [magnitudes, g.integers([1])], dims, { keepdims: 0 });
+  const largest = g.node('Max', [over('ReduceMax'), number(LEAST_STEP)], dims);
   // The maximum may pass over a value that is no number; a sum does not, and 0 times it is 0 for all others.
-  const poison = op('Mul', [over('ReduceSum', magnitudes), number(0)], column);
-  const scales = op('Add', [op('Max', [steps, number(LEAST_SCALE)], column), poison], column);
-  const whole = op('Round', [op('Div', [blocked, scales])]);
-  return {
-    values: g.cast(op('Add', [whole, number(ZERO)]), ELEMENT.UINT8),
-    scales: g.node('Reshape', [scales, g.integers([rows, blocks])], [rows, blocks]),
-  };
+  return g.add(g.mul(largest, number(1 / MOST)), g.mul(over('ReduceSum'), number(0)));
+}
+
+/** Each run of so many values of a row times a Hadamard matrix. @param x f32 [rows, in] */
+function turnRows(g: ShapeGraph, x: Value, size: number): Value {
+  if (size === 1) return x;
+  const [rows, inner] = x.dims as readonly [Dim, number];
+  const runs = inner / size;
+  const count = typeof rows === 'number' ? rows * runs : { perImage: rows.perImage * runs };
+  const turned = g.node('MatMul', [g.reshape(x, [count, size]), g.constant(hadamard(size), [size, size])], [count, size]);
+  return g.reshape(turned, x.dims);
+}
+
+/** Sylvester's: symmetric and orthonormal, its own inverse. @param size a power of two. @returns [size, size] */
+function hadamard(size: number): Float32Array {
+  const one = 1 / Math.sqrt(size);
+  const signAt = (row: number, column: number): number => (onesIn(row & column) % 2 === 0 ? one : -one);
+  return Float32Array.from({ length: size * size }, (_, at) => signAt(Math.floor(at / size), at % size));
+}
+
+function onesIn(bits: number): number {
+  return bits === 0 ? 0 : (bits & 1) + onesIn(bits >> 1);
 }

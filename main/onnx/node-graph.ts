@@ -60,7 +60,6 @@ export class NodeGraph {
   readonly #halfCasts: string[] = [];
   #flops = { fixed: 0, perImage: 0 };
   readonly #weightsAs: WeightsAs;
-  #packedBytes = 0;
 
   constructor(weightsAs: WeightsAs) {
     this.#weightsAs = weightsAs;
@@ -101,9 +100,14 @@ export class NodeGraph {
     return (this.#stored(range).scaled ??= this.node('Mul', [full, scale], full.dims));
   }
 
+  /** A byte constant. */
+  byte(value: number, dims: readonly number[]): Value {
+    return this.#initializer(Uint8Array.of(value), dims, ELEMENT.UINT8);
+  }
+
   /** Bytes of a file as they lie there. */
-  bytes(range: ByteRange): Value {
-    return this.#stored(range, ELEMENT.UINT8).stored;
+  bytes(range: ByteRange, type: typeof ELEMENT.INT8 | typeof ELEMENT.UINT8): Value {
+    return this.#stored(range, type).stored;
   }
 
   /** The same without the factor that a file of scaled fp8 keeps beside it. */
@@ -190,7 +194,6 @@ export class NodeGraph {
       weights: weights.map(({ range, input }) => (input ? { range, input: { name: input.name, type: input.type } } : { range })),
       outputs: this.#outputs.map(({ name }) => name),
       halfCasts: this.#halfCasts,
-      packedBytes: this.#packedBytes,
     };
   }
 
@@ -235,7 +238,6 @@ export class NodeGraph {
       weights: this.ranges,
       flops: { ...this.#flops },
       live,
-      ...(this.#packedBytes > 0 ? { packed: this.#packedBytes } : {}),
       inputBytes: this.#inputs.reduce((sum, input) => sum + bytesOf(input), 0),
       results: sumBytes(outputs),
     };
@@ -280,11 +282,6 @@ export class NodeGraph {
 
   #asStored(bits: Value, type: ElementType): Value {
     return bits.type === type ? bits : this.node('BitCast', [bits], bits.dims, { to: type }, '', type);
-  }
-
-  /** Bytes that the runtime lays out anew when a session is made, alive as long as it is. */
-  protected countPacked(bytes: number): void {
-    this.#packedBytes += bytes;
   }
 
   /** @param perRow of each row of `like`; @param perImage of each image */

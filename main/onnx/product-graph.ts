@@ -1,9 +1,17 @@
 import { rowsOf, type TensorRange } from '../contract/tensor.ts';
 import { flatten, misfit, pair, sameDims, type Value } from './dims.ts';
-import { copyRows, MULTIPLY_BYTES, packedBytes, type EightBitWeight, type EightBitWeights } from './eight-bit.ts';
+import {
+  byteProduct,
+  tilesOf,
+  toByteRows,
+  turnSize,
+  type ByteRows,
+  type EightBitWeight,
+  type EightBitWeights,
+  type Part,
+} from './eight-bit.ts';
 import { placeOf } from './external-data.ts';
 import type { WeightsAs } from './built-graph.ts';
-import { CONTRIB } from './node-graph.ts';
 import { ShapeGraph } from './shape-graph.ts';
 
 /**
@@ -29,11 +37,20 @@ export interface ProductOptions {
 /** 4 MiB in f32: larger pieces leave the cache, smaller ones keep a core or two less busy. */
 const PIECE_VALUES = 1 << 20;
 
+/** Of a linear layer, its weights as they lie in the file. */
+interface Layer {
+  /** [out, in] */
+  readonly weight: TensorRange;
+  /** [out] */
+  readonly bias: TensorRange | undefined;
+}
+
 /** Products with the weights of linear layers, whole or a share of them. */
 export class ProductGraph extends ShapeGraph {
   readonly #eightBit: EightBitWeights | undefined;
   readonly #pieceValues: number;
   readonly #products = new Map<string, TensorRange>();
+  readonly #byteRows = new Map<string, ByteRows>();
   readonly #share: Share;
 
   constructor({ eightBit, pieceValues = PIECE_VALUES, weightsAs = 'mapped', share = { index: 0, of: 1 } }: ProductOptions) {
@@ -55,21 +72,7 @@ export class ProductGraph extends ShapeGraph {
    * @param x [..., in]; @param weight [out, in]; @param bias [out]. @returns [..., out]
    */
   linear(x: Value, weight: TensorRange, bias?: TensorRange): Value {
-    const [out, inner] = pair(weight.shape, weight.name);
-    if (x.dims.at(-1) !== inner) throw misfit('linear', x, `last dimension ${inner} of ${weight.name}`);
-    const rows = flatten(x.dims.slice(0, -1));
-    const flat = this.reshape(x, [rows, inner]);
-    if (bias && !sameDims(bias.shape, [out])) throw misfit('linear', x, `a bias of ${out} values, not ${bias.name}`);
-    const place = placeOf(weight);
-    this.#products.set(place, weight);
-    const copy = this.#eightBit?.get(place);
-    const pieces = this.#rowPieces(weight).map(([first, count]) => {
-      const own = bias && rowsOf(bias, first, count);
-      if (copy) return this.#bytesProduct(flat, copyRows(copy, first, count), own);
-      return this.#product(flat, rowsOf(weight, first, count), own);
-    });
-    this.countFlops(x, 2 * inner * out);
-    return this.reshape(this.concat(pieces, 1), [...x.dims.slice(0, -1), out]);
+    return this.#linear(x, { weight, bias }, wholeOf(weight));
   }
 
   // ---- stages in shares --------------------------------------------------------------------------
@@ -82,9 +85,8 @@ export class ProductGraph extends ShapeGraph {
 
   /** {@link linear} to the own share of its outputs. @param weight [out, in]; @returns [..., own share of out] */
   spread(x: Value, weight: TensorRange, bias?: TensorRange): Value {
-    const rows = this.ownOf(weight.shape[0] ?? 0);
-    const own = (range: TensorRange): TensorRange => rowsOf(range, this.#share.index * rows, rows);
-    return this.linear(x, own(weight), bias && own(bias));
+    const { rows, columns } = wholeOf(weight);
+    return this.#linear(x, { weight, bias }, { rows: this.#ownRun(rows[1]), columns });
   }
 
   /**
@@ -92,23 +94,9 @@ export class ProductGraph extends ShapeGraph {
    * @param x [..., own share of in]; @param weight [out, in]; @returns [..., out]
    */
   collect(x: Value, weight: TensorRange, bias?: TensorRange): Value {
-    const { index, of } = this.#share;
-    if (of === 1) return this.linear(x, weight, bias);
-    const [out, inner] = pair(weight.shape, weight.name);
-    const own = this.ownOf(inner);
-    if (x.dims.at(-1) !== own) throw misfit('collect', x, `last dimension ${own}, a share of ${weight.name}`);
-    const flat = this.reshape(x, [flatten(x.dims.slice(0, -1)), own]);
-    const pieces = runsOf(out, Math.max(1, Math.floor(this.#pieceValues / own))).map(([first, count]) => {
-      const rows = rowsOf(weight, first, count);
-      return this.#gemm(
-        flat,
-        this.columns(rows, index * own, own),
-        rows,
-        index === 0 ? bias && rowsOf(bias, first, count) : undefined,
-      );
-    });
-    this.countFlops(x, 2 * own * out);
-    return this.reshape(this.concat(pieces, 1), [...x.dims.slice(0, -1), out]);
+    const { rows, columns } = wholeOf(weight);
+    const own = this.#share.index === 0 ? bias : undefined;
+    return this.#linear(x, { weight, bias: own }, { rows, columns: this.#ownRun(columns[1]) });
   }
 
   /** x + y of all shares together: x counts in the first. */
@@ -116,34 +104,72 @@ export class ProductGraph extends ShapeGraph {
     return this.#share.index === 0 ? this.add(x, y) : y;
   }
 
-  /** First row and number of rows of each piece of a weight; one that is multiplied as it lies stays whole. */
-  #rowPieces(weight: TensorRange): readonly (readonly [number, number])[] {
-    const [out, inner] = pair(weight.shape, weight.name);
-    return runsOf(out, weight.dtype === 'F32' ? out : Math.max(1, Math.floor(this.#pieceValues / inner)));
+  #ownRun(count: number): readonly [number, number] {
+    const own = this.ownOf(count);
+    return [this.#share.index * own, own];
   }
 
-  #product(x: Value, weight: TensorRange, bias: TensorRange | undefined): Value {
-    // Where anything is laid out anew, so is every weight that the runtime multiplies by as it lies.
-    if (this.#eightBit && weight.dtype === 'F32') this.countPacked(weight.length);
-    return this.#gemm(x, this.unscaled(weight), weight, bias);
+  /** @param x [..., columns of the part]; @returns [..., rows of the part] */
+  #linear(x: Value, { weight, bias }: Layer, part: Part): Value {
+    const [first, count] = part.rows;
+    const inner = part.columns[1];
+    if (x.dims.at(-1) !== inner) throw misfit('linear', x, `last dimension ${inner} of ${weight.name}`);
+    if (bias && !sameDims(bias.shape, weight.shape.slice(0, 1))) throw misfit('linear', x, `a bias of ${weight.shape[0]} values, not ${bias.name}`); // prettier-ignore
+    const place = placeOf(weight);
+    this.#products.set(place, weight);
+    const layer = { weight, bias: bias && rowsOf(bias, first, count) };
+    const copy = this.#eightBit?.get(place);
+    const product = copy ? this.#inBytes(x, copy, layer, part) : this.#inPieces(x, layer, part);
+    this.countFlops(x, 2 * inner * count);
+    return this.reshape(product, [...x.dims.slice(0, -1), count]);
   }
 
-  /** @param values the weight's, or columns of them */
-  #gemm(x: Value, values: Value, weight: TensorRange, bias: TensorRange | undefined): Value {
+  /** @param bias of the part's rows; @returns [rows of x, rows of the part] */
+  #inPieces(x: Value, { weight, bias }: Layer, { rows: [start, total], columns }: Part): Value {
+    const flat = flatRows(this, x);
+    // One that is multiplied as it lies stays whole.
+    const isCast = weight.dtype !== 'F32' || columns[1] !== weight.shape[1];
+    const most = isCast ? Math.max(1, Math.floor(this.#pieceValues / columns[1])) : total;
+    const pieces = runsOf(total, most).map(([first, count]) => {
+      const rows = rowsOf(weight, start + first, count);
+      const values = columns[1] === weight.shape[1] ? this.unscaled(rows) : this.columns(rows, ...columns);
+      return this.#gemm(flat, values, { weight: rows, bias: bias && rowsOf(bias, first, count) });
+    });
+    return this.concat(pieces, 1);
+  }
+
+  #gemm(x: Value, values: Value, { weight, bias }: Layer): Value {
     const [out] = pair(weight.shape, weight.name);
     const inputs = [x, values, ...(bias ? [this.vector(bias, out)] : [])];
     const scale = weight.scale === undefined ? {} : { alpha: { float: weight.scale } };
     return this.node('Gemm', inputs, x.dims.with(1, out), { transB: 1, ...scale });
   }
 
-  #bytesProduct(x: Value, copy: EightBitWeight, bias: TensorRange | undefined): Value {
-    this.countPacked(packedBytes(copy));
-    const [out = 0, , block = 1] = copy.values.shape;
-    const sizes = { K: Number(x.dims[1]), N: out, bits: 8, block_size: block, accuracy_level: MULTIPLY_BYTES };
-    const inputs = [x, this.bytes(copy.values), this.weight(copy.scales)];
-    const product = this.node('MatMulNBits', inputs, x.dims.with(1, out), sizes, CONTRIB);
-    return bias ? this.add(product, this.vector(bias, out)) : product;
+  /** @param bias of the part's rows; @returns [rows of x, rows of the part] */
+  #inBytes(x: Value, copy: EightBitWeight, { weight, bias }: Layer, part: Part): Value {
+    const rows = this.#rowsInBytes(x, turnSize(wholeOf(weight).columns[1]));
+    const tiles = tilesOf(copy, part).map((tile) => byteProduct(this, rows, tile));
+    const product = this.mul(this.concat(tiles, 1), rows.steps);
+    return bias ? this.add(product, this.vector(bias, part.rows[1])) : product;
   }
+
+  /** Layers that take the same activations share their bytes. */
+  #rowsInBytes(x: Value, turn: number): ByteRows {
+    const key = `${x.name} by ${turn}`;
+    const rows = this.#byteRows.get(key) ?? toByteRows(this, flatRows(this, x), turn);
+    this.#byteRows.set(key, rows);
+    return rows;
+  }
+}
+
+/** [..., d] -> [rows, d] */
+function flatRows(g: ShapeGraph, x: Value): Value {
+  return g.reshape(x, [flatten(x.dims.slice(0, -1)), Number(x.dims.at(-1))]);
+}
+
+function wholeOf({ shape, name }: TensorRange): Part {
+  const [out, inner] = pair(shape, name);
+  return { rows: [0, out], columns: [0, inner] };
 }
 
 /** First and length of each run of at most so many of `count`. */

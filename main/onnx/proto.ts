@@ -72,7 +72,9 @@ const modelType = root.lookupType('Model');
 export const ELEMENT = {
   FLOAT: 1,
   UINT8: 2,
+  INT8: 3,
   UINT16: 4,
+  INT32: 6,
   INT64: 7,
   FLOAT16: 10,
   DOUBLE: 11,

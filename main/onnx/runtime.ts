@@ -87,9 +87,9 @@ function providersOf({ halfCasts }: RunnableGraph, device: Device): ort.Inferenc
   return [device, 'cpu'];
 }
 
-function sessionConfig({ weightsFolder, packedBytes }: RunnableGraph): Record<string, string> {
+function sessionConfig({ weightsFolder }: RunnableGraph): Record<string, string> {
   return {
-    disable_prepacking: packedBytes > 0 ? '0' : '1',
+    disable_prepacking: '1',
     // Threads of a session that is kept for the next of its kind would take a core from another one's.
     force_spinning_stop: '1',
     // Lets a graph made in memory find its weights.
@@ -101,6 +101,7 @@ function toRuntime({ data, dims }: HostTensor): ort.Tensor {
   if (data instanceof Float32Array) return new ort.Tensor('float32', data, [...dims]);
   if (data instanceof Float64Array) return new ort.Tensor('float64', data, [...dims]);
   if (data instanceof BigInt64Array) return new ort.Tensor('int64', data, [...dims]);
+  if (data instanceof Int8Array) return new ort.Tensor('int8', data, [...dims]);
   if (data instanceof Uint8Array) return new ort.Tensor('uint8', data, [...dims]);
   return new ort.Tensor('uint16', data, [...dims]);
 }
@@ -108,7 +109,8 @@ function toRuntime({ data, dims }: HostTensor): ort.Tensor {
 function fromRuntime(tensor: ort.Tensor): HostTensor {
   const { data, dims } = tensor;
   if (data instanceof Float32Array || data instanceof Float64Array) return { data, dims };
-  if (data instanceof Uint8Array || data instanceof Uint16Array || data instanceof BigInt64Array) return { data, dims };
+  if (data instanceof Int8Array || data instanceof Uint8Array) return { data, dims };
+  if (data instanceof Uint16Array || data instanceof BigInt64Array) return { data, dims };
   // f16 comes as the engine's Float16Array where there is one: its bits are what we store.
   if (tensor.type === 'float16' && ArrayBuffer.isView(data)) {
     return { data: new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2), dims };

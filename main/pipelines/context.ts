@@ -4,7 +4,7 @@ import { I2lError } from '../contract/errors.ts';
 import type { Amount } from '../onnx/cost.ts';
 import type { Device } from '../contract/devices.ts';
 import { castsOn, graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
-import type { EightBitWeights } from '../onnx/eight-bit.ts';
+import { canShareBytes, type EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
 import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest, type StageGroup } from '../offload/planner.ts';
@@ -32,8 +32,8 @@ export interface PreparedNetwork {
   readonly name: string;
   readonly stages: readonly Stage[];
   readonly costs: readonly StageCost[];
-  /** The same where stages are computed in so many shares. */
-  readonly shareCosts: (shares: number) => readonly StageCost[];
+  /** The same where stages are computed in so many shares; undefined where they can't be. */
+  readonly shareCosts: (shares: number) => readonly StageCost[] | undefined;
   readonly wholeBatch: boolean;
   /** Graphs are run over so many images at least. */
   readonly leastImages: number;
@@ -56,9 +56,10 @@ export function prepare(
   stages: readonly Stage[],
   { wholeBatch = false, leastImages = 1, held = NOTHING, decoding, eightBit, device = 'cpu' }: PrepareOptions = {},
 ): PreparedNetwork {
-  const options = { ...graphOptionsFor(device), eightBit, weightsAs: eightBit || device !== 'cpu' ? 'mapped' : 'fed' } as const;
+  const options = { ...graphOptionsFor(device), eightBit, weightsAs: device === 'cpu' ? 'fed' : 'mapped' } as const;
   const inShares = new Map<number, readonly StageCost[]>();
-  const shareCosts = (of: number): readonly StageCost[] => {
+  const shareCosts = (of: number): readonly StageCost[] | undefined => {
+    if (eightBit && !canShareBytes(of)) return undefined;
     const known = inShares.get(of) ?? stageCosts(stages, { ...options, share: { index: 0, of } });
     inShares.set(of, known);
     return known;
@@ -96,7 +97,7 @@ export function allowance(budgets: Budgets, { device, threads }: SessionOptions)
 }
 
 function requestOf({ network, images }: Work, { memory, vram, threads, feeds }: Allowance): PlanRequest {
-  const { name, costs, shareCosts, wholeBatch, leastImages, held, decoding, eightBit, device } = network;
+  const { name, costs, shareCosts, wholeBatch, leastImages, held, decoding, device } = network;
   return {
     ...{
       network: name,
@@ -110,7 +111,7 @@ function requestOf({ network, images }: Work, { memory, vram, threads, feeds }: 
       threads,
     },
     ...{ budget: memory, deviceBudget: vram, crossesCast: !castsOn(device) },
-    feeds: feeds && !eightBit,
+    feeds,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Device } from '../contract/devices.ts';
 import type { CreateJob } from '../contract/job.ts';
 import { note } from '../contract/notes.ts';
+import { exactByteType, type ByteType } from '../onnx/exact-bytes.ts';
 import type { NetworkRunner, PipelineContext, PreparedNetwork, Work } from './context.ts';
 import { gigabytes } from '../weights/hub/free-space.ts';
 import { EightBitCopy } from './eight-bit-copy.ts';
@@ -9,24 +10,28 @@ import type { OpenEncoder } from './open-encoders.ts';
 /** The copies that a job's encoders use; none where it wants none. */
 export type EightBitCopies = ReadonlyMap<OpenEncoder, EightBitCopy>;
 
-/** Copies of all encoders. Products of bytes are the CPU's: another device takes the weights as they are. */
-export function openCopies(
+/**
+ * Copies of all encoders, as this processor multiplies them. Products of bytes are the CPU's: another device takes the
+ * weights as they are.
+ */
+export async function openCopies(
   { eightBit }: Pick<CreateJob, 'eightBit'>,
   device: Device,
   encoders: readonly OpenEncoder[],
   { emit }: PipelineContext,
-): EightBitCopies {
-  if (eightBit && device !== 'cpu') {
+): Promise<EightBitCopies> {
+  if (!eightBit) return new Map();
+  if (device !== 'cpu') {
     const message = `--fast is for the CPU: on ${device} the encoders' weights are used as they are.`;
     emit({ type: 'note', ...note('EIGHT_BIT_NOT_USED', message, { device }) });
     return new Map();
   }
-  return copiesOf(encoders, eightBit);
+  return copiesOf(encoders, eightBit, await exactByteType());
 }
 
-/** Copies of all encoders, made or yet to be made. */
-export function copiesOf(encoders: readonly OpenEncoder[], eightBit: CreateJob['eightBit']): EightBitCopies {
-  return new Map(eightBit ? encoders.map((encoder) => [encoder, new EightBitCopy(eightBit.folder, encoder)]) : []);
+/** Copies of all encoders, made or yet to be made. @param byteType absent: for a plan */
+export function copiesOf(encoders: readonly OpenEncoder[], eightBit: CreateJob['eightBit'], byteType?: ByteType): EightBitCopies {
+  return new Map(eightBit ? encoders.map((encoder) => [encoder, new EightBitCopy(eightBit.folder, encoder, byteType)]) : []);
 }
 
 /** A copy that a job makes before its encoders run. */

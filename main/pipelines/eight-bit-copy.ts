@@ -1,9 +1,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
-import { elementCount, rowsOf, type HostTensor, type TensorRange } from '../contract/tensor.ts';
+import { rowsOf, type HostTensor, type TensorRange } from '../contract/tensor.ts';
 import { joinStages, type Stage } from '../offload/stage.ts';
-import { blockOf, blocksOf, toEightBit, type EightBitWeight, type EightBitWeights } from '../onnx/eight-bit.ts';
+import { canBeEightBit, tileCount, toTile, type EightBitWeight, type EightBitWeights } from '../onnx/eight-bit.ts';
+import type { ByteType } from '../onnx/exact-bytes.ts';
 import { placeOf } from '../onnx/external-data.ts';
 import { freeSpace, gigabytes } from '../weights/hub/free-space.ts';
 import { makeFolderSync } from '../weights/make-folder.ts';
@@ -20,9 +21,7 @@ import type { OpenEncoder } from './open-encoders.ts';
  */
 
 /** Changes when the file's content would. */
-const VERSION = '1';
-/** Values that are made 8-bit at a time. */
-const PIECE_VALUES = 4 << 20;
+const VERSION = '2';
 
 /** What a copy is made of. */
 export type CopiedEncoder = Pick<OpenEncoder, 'id' | 'name' | 'contentId' | 'stages' | 'path' | 'stamp'>;
@@ -30,24 +29,25 @@ export type CopiedEncoder = Pick<OpenEncoder, 'id' | 'name' | 'contentId' | 'sta
 /** A weight, and the two tensors that hold its copy. */
 interface Product {
   readonly weight: TensorRange;
-  readonly block: number;
   readonly values: TensorSpec;
-  readonly scales: TensorSpec;
+  readonly steps: TensorSpec;
 }
 
 export class EightBitCopy {
   readonly path: string;
   readonly #encoder: CopiedEncoder;
+  readonly #byteType: ByteType | undefined;
   readonly #products: readonly Product[];
   /** Absent before it is made. */
   #file: SafetensorsFile | undefined;
 
-  /** @param folder of all copies */
-  constructor(folder: string, encoder: CopiedEncoder) {
+  /** @param folder of all copies; @param byteType of the copy, see exactByteType; absent: one of either is taken, for a plan */
+  constructor(folder: string, encoder: CopiedEncoder, byteType?: ByteType) {
     // By its weights, whatever file holds them.
     this.path = join(folder, `${encoder.contentId}.safetensors`);
     this.#encoder = encoder;
-    this.#products = productsOf(encoder.stages);
+    this.#byteType = byteType;
+    this.#products = productsOf(encoder.stages, byteType ?? 'I8');
     this.#file = this.#openMade();
   }
 
@@ -72,7 +72,7 @@ export class EightBitCopy {
 
   /** The work of making it. */
   prepare(): PreparedNetwork {
-    const stages = this.#products.flatMap((product) => piecesOf(product).map((piece) => stageOf(piece)));
+    const stages = this.#products.flatMap((product) => tilesOf(product).map((tile) => stageOf(tile)));
     return prepare(`${this.#encoder.name} to 8 bits`, stages, { wholeBatch: true });
   }
 
@@ -104,15 +104,15 @@ export class EightBitCopy {
   }
 
   async #run(runner: NetworkRunner, network: PreparedNetwork, writer: SafetensorsWriter): Promise<void> {
-    const pieces = new Map(this.#products.flatMap((product) => piecesOf(product).map((piece) => [piece.name, piece] as const)));
+    const tiles = new Map(this.#products.flatMap((product) => tilesOf(product).map((tile) => [tile.name, tile] as const)));
     const sink = (emitted: string, tensor: HostTensor): void => {
       const [kind = '', ...name] = emitted.split(' ');
-      const piece = pieces.get(name.join(' '));
-      if (!piece) throw new I2lError('INTERNAL', `${emitted} is no part of an 8-bit copy.`);
-      const { product, first } = piece;
-      const to = kind === 'values' ? product.values : product.scales;
-      if (kind === 'scales' && !(tensor.data as Float32Array).every(Number.isFinite)) throw this.#notFinite(product);
-      writer.write(to.name, bytesOf(tensor), first * (tensorBytes(to) / rowCount(product)));
+      const tile = tiles.get(name.join(' '));
+      if (!tile) throw new I2lError('INTERNAL', `${emitted} is no part of an 8-bit copy.`);
+      const { product, index } = tile;
+      if (kind === 'steps' && !(tensor.data as Float32Array).every(Number.isFinite)) throw this.#notFinite(product);
+      const bytes = bytesOf(tensor);
+      writer.write(product[kind === 'values' ? 'values' : 'steps'].name, bytes, index * bytes.length);
     };
     await runner.run(network, { load: () => ({}), sink });
   }
@@ -125,7 +125,7 @@ export class EightBitCopy {
 
   /** In file order. */
   #tensors(): TensorSpec[] {
-    return this.#products.flatMap(({ values, scales }) => [values, scales]);
+    return this.#products.flatMap(({ values, steps }) => [values, steps]);
   }
 
   /** @returns undefined if there is none, or none that fits: then it is made anew */
@@ -143,8 +143,11 @@ export class EightBitCopy {
   #fits({ tensors, metadata }: SafetensorsFile): boolean {
     const isSame = Object.entries(identity(this.#encoder)).every(([key, text]) => metadata[key] === text);
     const specs = this.#tensors();
-    const has = ({ name, dtype, shape }: TensorSpec): boolean =>
-      tensors.get(name)?.dtype === dtype && tensors.get(name)?.shape.join() === shape.join();
+    const has = ({ name, dtype, shape }: TensorSpec): boolean => {
+      const made = tensors.get(name);
+      const isOfType = made?.dtype === dtype || (!this.#byteType && dtype === 'I8' && made?.dtype === 'U8');
+      return isOfType && made?.shape.join() === shape.join();
+    };
     return isSame && tensors.size === specs.length && specs.every(has);
   }
 }
@@ -155,58 +158,51 @@ function identity({ contentId, stamp }: CopiedEncoder): Record<string, string> {
 }
 
 /** The weights that stages multiply by, where 8 bits can hold them, each once. */
-function productsOf(stages: readonly Stage[]): Product[] {
+function productsOf(stages: readonly Stage[], dtype: ByteType): Product[] {
   const coarse = stages.filter(({ isSensitive }) => !isSensitive);
   const weights = coarse.flatMap((stage) => joinStages([stage], new Set()).graph.products);
   const distinct = new Map(weights.map((weight) => [placeOf(weight), weight]));
   return [...distinct.values()].flatMap((weight): Product[] => {
     const [out = 0, inner = 0] = weight.shape;
-    const block = blockOf(inner);
-    if (block === undefined) return [];
-    const blocks = blocksOf(inner, block);
-    const values = { name: `${weight.name}.values`, dtype: 'U8' as const, shape: [out, blocks, block] };
-    return [{ weight, block, values, scales: { name: `${weight.name}.scales`, dtype: 'F32', shape: [out, blocks] } }];
+    if (!canBeEightBit(inner)) return [];
+    const tiles = tileCount(out, inner);
+    const values = { name: `${weight.name}.values`, dtype, shape: [tiles, inner, out / tiles] };
+    return [{ weight, values, steps: { name: `${weight.name}.steps`, dtype: 'F32', shape: [out] } }];
   });
 }
 
 /** Where a product's copy lies; of one that is not made, anywhere: its size is what a plan needs. */
-function copyOf({ weight, values, scales }: Product, file: SafetensorsFile | undefined, path: string): EightBitWeight {
+function copyOf({ weight, values, steps }: Product, file: SafetensorsFile | undefined, path: string): EightBitWeight {
   const rangeOf = (spec: TensorSpec): Omit<TensorRange, 'dtype'> => {
     const { offset, length } = file?.tensors.get(spec.name) ?? { offset: weight.offset, length: tensorBytes(spec) };
     return { name: spec.name, shape: spec.shape, file: file?.file ?? path, offset, length };
   };
-  return { values: rangeOf(values), scales: { ...rangeOf(scales), dtype: 'F32' } };
+  return { values: rangeOf(values), isSigned: values.dtype === 'I8', steps: { ...rangeOf(steps), dtype: 'F32' } };
 }
 
 /** Rows of a product that become 8-bit in one stage. */
-interface Piece {
+interface Tile {
   readonly name: string;
   readonly product: Product;
-  readonly first: number;
+  readonly index: number;
   readonly rows: TensorRange;
 }
 
-function rowCount({ weight }: Product): number {
-  return weight.shape[0] ?? 0;
-}
-
-function piecesOf(product: Product): Piece[] {
-  const { weight } = product;
-  const all = rowCount(product);
-  const rows = Math.max(1, Math.floor((PIECE_VALUES * all) / elementCount(weight.shape)));
-  return Array.from({ length: Math.ceil(all / rows) }, (_, i) => {
-    const own = rowsOf(weight, i * rows, Math.min(rows, all - i * rows));
-    return { name: own.name, product, first: i * rows, rows: own };
+function tilesOf(product: Product): Tile[] {
+  const [tiles = 0, , width = 0] = product.values.shape;
+  return Array.from({ length: tiles }, (_, index) => {
+    const rows = rowsOf(product.weight, index * width, width);
+    return { name: rows.name, product, index, rows };
   });
 }
 
-function stageOf({ name, rows, product }: Piece): Stage {
+function stageOf({ name, rows, product }: Tile): Stage {
   return {
     id: `${name} to 8 bits`,
     takes: [],
     build: (g) => {
-      const { values, scales } = toEightBit(g, g.weight(rows), product.block);
-      return { emit: { [`values ${name}`]: values, [`scales ${name}`]: scales } };
+      const { values, steps } = toTile(g, g.weight(rows), product.values.dtype === 'I8');
+      return { emit: { [`values ${name}`]: values, [`steps ${name}`]: steps } };
     },
   };
 }

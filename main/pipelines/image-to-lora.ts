@@ -43,7 +43,7 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   refuseSameOutput(job.sets.map(({ output }) => output));
   const sets = new ImageSets(context, job.sets, job.skipBad);
   const device = deviceOf(job);
-  const copies = openCopies(job, device, encoders, context);
+  const copies = await openCopies(job, device, encoders, context);
   const makers = identitiesOf(encoders, copies);
   const store = new EmbeddingStore(arithmeticOf(device, copies), job.cache && new EmbeddingCache(job.cache), (error) =>
     context.emit({ type: 'note', ...note('EMBEDDINGS_NOT_KEPT', `Embeddings are not kept: ${error.message}`, {}, error) }),
@@ -134,7 +134,7 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   const images = job.images.map((file) => ({ file, weight: 1 }));
   const sets = new ImageSets(context, [{ output: job.output, images }], job.skipBad);
   const device = deviceOf(job);
-  const copies = openCopies(job, device, encoders, context);
+  const copies = await openCopies(job, device, encoders, context);
   const store = new EmbeddingStore(arithmeticOf(device, copies), undefined);
   const encoding = await planEncoding(sets, { encoders, store, copies, budgets: budgetsOf(job), device });
   if (encoding.passes.length === 0) sets.settle();

@@ -6,13 +6,13 @@ import { DTYPE_BYTES, elementCount, type Dtype } from '../contract/tensor.ts';
 
 export interface TensorSpec {
   readonly name: string;
-  readonly dtype: Dtype | 'U8';
+  readonly dtype: Dtype | 'U8' | 'I8';
   readonly shape: readonly number[];
 }
 
 /** Bytes of a tensor. */
 export function tensorBytes({ dtype, shape }: Pick<TensorSpec, 'dtype' | 'shape'>): number {
-  return elementCount(shape) * (dtype === 'U8' ? 1 : DTYPE_BYTES[dtype]);
+  return elementCount(shape) * (dtype === 'U8' || dtype === 'I8' ? 1 : DTYPE_BYTES[dtype]);
 }
 
 /** Where a tensor will lie in the file: absolute bytes. */

@@ -12,15 +12,17 @@ import {
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { EngineEvent } from '../../main/contract/engine.ts';
-import { NetworkRunner } from '../../main/pipelines/context.ts';
 import { EightBitCopy, type CopiedEncoder } from '../../main/pipelines/eight-bit-copy.ts';
 import { runJob } from '../../main/pipelines/run-job.ts';
 import { readSafetensors } from '../../main/weights/safetensors.ts';
 import { float32Bytes, readValues } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
+import type { EightBitWeight } from '../../main/onnx/eight-bit.ts';
+import type { ByteType } from '../../main/onnx/exact-bytes.ts';
 import { IMAGES, type Graph } from '../../main/onnx/graph.ts';
 import { tempFolder } from '../unit/temp.ts';
 import { cosine, goldenCases, goldenFolder, readAll } from './goldens.ts';
+import { makeCopy } from './make-copy.ts';
 import { copyModels, photographsJob } from './photographs-job.ts';
 import { silent } from './run-decoder.ts';
 import { encodeQwen, openQwen } from './run-qwen.ts';
@@ -29,16 +31,6 @@ import { encodeQwen, openQwen } from './run-qwen.ts';
 const BAR = 0.999;
 const folder = tempFolder();
 const PLACE = { path: '/models/an-encoder.safetensors', stamp: '1@2' };
-
-async function make(copy: EightBitCopy): Promise<void> {
-  const network = copy.prepare();
-  const runner = new NetworkRunner(silent, { device: 'cpu', threads: 2 }, [{ network, images: 1 }], { memory: 2 ** 30 });
-  try {
-    await copy.make(runner, network);
-  } finally {
-    await runner.close();
-  }
-}
 
 describe('photographs to a LoRA with encoders in 8 bits', () => {
   const models = copyModels(join(folder, 'models'));
@@ -86,9 +78,9 @@ describe('photographs to a LoRA with encoders in 8 bits', () => {
   test('a damaged copy is named and removed, and the next job makes it anew', async () => {
     const whole = await create('whole');
     const file = join(copies, readdirSync(copies)[0] ?? '');
-    const scales = [...readSafetensors(file).tensors.values()].find(({ name }) => name.endsWith('.scales'));
+    const steps = [...readSafetensors(file).tensors.values()].find(({ name }) => name.endsWith('.steps'));
     const fd = openSync(file, 'r+');
-    writeSync(fd, Buffer.alloc(scales?.length ?? 0, 0xff), 0, scales?.length, scales?.offset);
+    writeSync(fd, Buffer.alloc(steps?.length ?? 0, 0xff), 0, steps?.length, steps?.offset);
     closeSync(fd);
     await expect(create('damaged')).rejects.toMatchObject({ code: 'NOT_FINITE', fields: { file } });
     expect(existsSync(file)).toBe(false);
@@ -117,7 +109,7 @@ describe('Qwen2.5-VL in 8 bits', () => {
       stages: encoder.stages,
       ...PLACE,
     });
-    await make(copy);
+    await makeCopy(copy);
     const patches = Object.fromEntries(encoder.pictures.map((picture) => [picture.name, golden.get(`${picture.name}.patches`)?.values ?? new Float32Array()])); // prettier-ignore
     const { tokens } = await encodeQwen(encoder, patches, 1 << 30, { eightBit: copy.weights });
     for (const picture of encoder.pictures) {
@@ -127,15 +119,16 @@ describe('Qwen2.5-VL in 8 bits', () => {
 });
 
 describe('what a copy holds', () => {
-  const [rows, inner] = [3, 200];
+  const [rows, inner] = [16, 256];
   const file = join(folder, 'weights.safetensors');
   const smooth = Float32Array.from({ length: rows * inner }, (_, i) => Math.sin(i * 1.7));
   const bytes = (values: Float32Array): Uint8Array => float32Bytes(values);
   writeSafetensors(file, [
     { name: 'smooth', dtype: 'F32', shape: [rows, inner], bytes: bytes(smooth) },
+    { name: 'odd', dtype: 'F32', shape: [3, 65], bytes: bytes(smooth.slice(0, 195)) },
     { name: 'zeros', dtype: 'F32', shape: [rows, inner], bytes: bytes(new Float32Array(rows * inner)) },
     { name: 'broken', dtype: 'F32', shape: [rows, inner], bytes: bytes(smooth.map((value, i) => (i === 7 ? Number.NaN : value))) },
-    { name: 'narrow', dtype: 'F32', shape: [rows, 8], bytes: bytes(smooth.slice(0, 24)) },
+    { name: 'narrow', dtype: 'F32', shape: [rows, 8], bytes: bytes(smooth.slice(0, rows * 8)) },
   ]);
   const { tensors, file: path } = readSafetensors(file);
   const range = (name: string) => ({
@@ -149,24 +142,54 @@ describe('what a copy holds', () => {
     takes: [{ name: 'x', value: (g: Graph) => g.input('x', [IMAGES, range(name).shape[1] ?? 0]) }],
     build: (g, take) => ({ emit: { [name]: g.linear(take('x'), range(name)) } }),
   });
-  const copyOf = (id: string, stages: CopiedEncoder['stages'], stamp = PLACE.stamp): EightBitCopy =>
-    new EightBitCopy(join(folder, 'copies'), { id, name: 'siglip2', contentId: id, stages, ...PLACE, stamp });
+  const copyOf = (id: string, stages: CopiedEncoder['stages'], stamp = PLACE.stamp, type?: ByteType): EightBitCopy =>
+    new EightBitCopy(join(folder, 'copies'), { id, name: 'siglip2', contentId: id, stages, ...PLACE, stamp }, type);
 
-  test('values are the nearest steps of their block; the last block is filled up with zeros', async () => {
-    const copy = copyOf('smooth', [stageOf('smooth')]);
-    await make(copy);
-    const [weight] = [...copy.weights.values()];
-    expect(weight?.values.shape).toEqual([rows, 2, 128]);
-    const scales = readValues(weight?.scales as NonNullable<typeof weight>['scales']);
-    const stored = readFileSync(copy.path).subarray(weight?.values.offset, (weight?.values.offset ?? 0) + rows * 256);
-    for (let row = 0; row < rows; row++) {
-      for (let i = 0; i < 256; i++) {
-        const scale = scales[row * 2 + Math.floor(i / 128)] ?? 0;
-        const value = ((stored[row * 256 + i] ?? 0) - 128) * scale;
-        const wanted = i < inner ? (smooth[row * inner + i] ?? 0) : 0;
-        expect(Math.abs(value - wanted)).toBeLessThanOrEqual(scale / 2 + 1e-6);
+  /** Runs of a row through a Walsh-Hadamard transform, by its sums and differences. */
+  function turned(row: Float32Array, size: number): Float32Array {
+    const result = row.slice();
+    for (let half = 1; half < size; half *= 2) {
+      for (let i = 0; i < row.length; i++) {
+        if ((i & half) !== 0) continue;
+        const [a, b] = [result[i] ?? 0, result[i + half] ?? 0];
+        [result[i], result[i + half]] = [a + b, a - b];
       }
     }
+    return result.map((value) => value / Math.sqrt(size));
+  }
+
+  test.each([
+    { name: 'smooth', type: 'I8', tiles: 8, turn: 32 },
+    { name: 'smooth', type: 'U8', tiles: 8, turn: 32 },
+    { name: 'odd', type: 'I8', tiles: 1, turn: 1 },
+  ] as const)(
+    '$name as $type: the nearest steps of its turned rows, transposed tile by tile',
+    async ({ name, type, tiles, turn }) => {
+      const copy = copyOf(`${name} ${type}`, [stageOf(name)], PLACE.stamp, type);
+      await makeCopy(copy);
+      const { values, steps } = [...copy.weights.values()][0] as EightBitWeight;
+      const [out = 0, width = 0] = range(name).shape;
+      expect(values.shape).toEqual([tiles, width, out / tiles]);
+      const stored = readFileSync(copy.path).subarray(values.offset, values.offset + values.length);
+      const weight = readValues(range(name));
+      for (const [row, step] of [...readValues(steps)].entries()) {
+        const wanted = turned(weight.slice(row * width, (row + 1) * width), turn);
+        const largest = Math.max(...wanted.map(Math.abs));
+        expect(step).toBeCloseTo(largest / 127, 6);
+        const [tile, place] = [Math.floor(row / (out / tiles)), row % (out / tiles)];
+        for (let i = 0; i < width; i++) {
+          const byte = stored[(tile * width + i) * (out / tiles) + place] ?? 0;
+          const value = type === 'I8' ? (byte << 24) >> 24 : byte - 128;
+          expect(Math.abs(value * step - (wanted[i] ?? 0))).toBeLessThanOrEqual(step / 2 + 1e-6);
+        }
+      }
+    },
+  );
+
+  test('a copy for another kind of processor is made anew, and good enough for a plan', async () => {
+    await makeCopy(copyOf('moved', [stageOf('smooth')], PLACE.stamp, 'U8'));
+    expect(copyOf('moved', [stageOf('smooth')], PLACE.stamp, 'I8').isMade).toBe(false);
+    expect(copyOf('moved', [stageOf('smooth')]).isMade).toBe(true);
   });
 
   test('sensitive stages and narrow weights stay as they are', () => {
@@ -176,7 +199,7 @@ describe('what a copy holds', () => {
 
   test('a copy of other weights under the same name is made anew', async () => {
     const one = copyOf('one', [stageOf('smooth')]);
-    await make(one);
+    await makeCopy(one);
     const other = copyOf('other', [stageOf('smooth')]);
     copyFileSync(one.path, other.path);
     expect(existsSync(other.path)).toBe(true);
@@ -187,12 +210,12 @@ describe('what a copy holds', () => {
 
   test('weights that are not finite are no copy: the file that holds them is named, and nothing is left', async () => {
     const copy = copyOf('broken', [stageOf('smooth'), stageOf('broken')]);
-    await expect(make(copy)).rejects.toMatchObject({ code: 'NOT_FINITE', fields: { file: PLACE.path, tensor: 'broken' } });
+    await expect(makeCopy(copy)).rejects.toMatchObject({ code: 'NOT_FINITE', fields: { file: PLACE.path, tensor: 'broken' } });
     expect(readdirSync(join(folder, 'copies')).filter((name) => name.startsWith('broken'))).toEqual([]);
   });
 
   test('a model that was mended since has its copy made anew', async () => {
-    await make(copyOf('mended', [stageOf('smooth')], '10@1'));
+    await makeCopy(copyOf('mended', [stageOf('smooth')], '10@1'));
     expect(copyOf('mended', [stageOf('smooth')], '10@1').isMade).toBe(true);
     expect(copyOf('mended', [stageOf('smooth')], '10@2').isMade).toBe(false);
   });
