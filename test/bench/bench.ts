@@ -15,7 +15,7 @@ import { benchResident } from './resident.ts';
  */
 const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--repeats 3] [--warm] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
-       npm run bench -- fast [--images 1,5] [--folder DIR] [--keep]
+       npm run bench -- fast [--images 1,5] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- resident [--images 1,3] [--memory 6GiB,12GiB] [--fast] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
        npm run bench -- eta [--images 1,1,3]
@@ -49,7 +49,7 @@ if (positionals[0] === 'full' && (values.only === undefined || values.only === '
 } else if (positionals[0] === 'eta') {
   await benchEta({ imageCounts });
 } else if (positionals[0] === 'fast') {
-  await benchFast({ imageCounts, folder, keep });
+  await benchFast({ imageCounts, folder, keep, reference: values.reference });
 } else if (positionals[0] === 'resident') {
   const budgets = memory.split(',').map(parseBytes);
   await benchResident({ imageCounts, budgets, isFast: values.fast, folder, keep });

@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { JobResult } from '../../main/contract/engine.ts';
 import { ENCODERS, makeModels, STYLE } from './full.ts';
 import { bestGemm } from './gemm.ts';
@@ -15,23 +16,30 @@ export interface FastOptions {
   readonly imageCounts: readonly number[];
   readonly folder: string | undefined;
   readonly keep: boolean;
+  /** What reference_encoders.py wrote, in the same sitting. */
+  readonly reference: string | undefined;
 }
 
-const BARS = { worstCosine: 0.999, encoderSeconds: 0.7 } as const;
+const BARS = { worstCosine: 0.999, encoderSeconds: 0.7, reference: 1 } as const;
 
-export async function benchFast({ imageCounts, folder, keep }: FastOptions): Promise<void> {
+/** Seconds an image by encoder. */
+const referenceSchema = z.record(z.string(), z.object({ seconds: z.number().positive() }));
+type Reference = z.infer<typeof referenceSchema>;
+
+export async function benchFast({ imageCounts, folder, keep, ...options }: FastOptions): Promise<void> {
   const models = folder ?? mkdtempSync(join(tmpdir(), 'i2l-bench-'));
   process.env['I2L_HOME'] = join(models, 'data');
+  const reference = options.reference && referenceSchema.parse(JSON.parse(readFileSync(options.reference, 'utf8')));
   try {
     makeModels(models, [...ENCODERS, STYLE]);
-    for (const count of imageCounts) await compare(models, count);
+    for (const count of imageCounts) await compare(models, count, reference || undefined);
   } finally {
     if (!keep) rmSync(models, { recursive: true, force: true });
     else console.log(`kept: ${models}`);
   }
 }
 
-async function compare(models: string, count: number): Promise<void> {
+async function compare(models: string, count: number, reference: Reference | undefined): Promise<void> {
   const images = await photographs(models, count);
   const [exact, fast] = ['exact', 'fast'].map((name) => join(models, `${name}.safetensors`)) as [string, string];
   const create = async (output: string, ...options: string[]): ReturnType<typeof measured> =>
@@ -46,6 +54,10 @@ async function compare(models: string, count: number): Promise<void> {
     console.log(`  ${name}: ${wall.toFixed(1)} s, ${encoderWords(result)}, peak of all processes ${(peak / 1e6).toFixed(0)} MB`);
   const seconds = [plain, quick].map(({ result }) => encoderSeconds(result)) as [number, number];
   judge('  encoders, --fast / as they are', seconds[1] / seconds[0], BARS.encoderSeconds, 'at most');
+  for (const { network, seconds: own } of reference ? encoders(quick.result) : []) {
+    const theirs = reference?.[network];
+    if (theirs) judge(`  ${network}, --fast / the reference in bf16`, own / (theirs.seconds * count), BARS.reference, 'at most');
+  }
   const { result } = await measured(['diff', exact, fast]);
   const cosines = (result.comparison ?? []).map(({ cosine }) => cosine ?? Number.NaN).sort((a, b) => a - b);
   console.log(`  median cosine of dW ${(cosines[cosines.length >> 1] ?? Number.NaN).toFixed(6)} over ${cosines.length} modules`);
