@@ -54,7 +54,7 @@ const program = new Command('i2l')
 const shown = (command: Command): Command =>
   command.option('--json', 'print one JSON object a line on stdout').option('--quiet', 'print errors alone');
 
-const FAST = "encoders' weights in 8 bits on the CPU: half to read, for slow disks; a copy is made once";
+const FAST = 'encoders in 8 bits on the CPU: half to read, in about half the time; copies are made once';
 
 const engine = (command: Command): Command =>
   shown(command)

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { HostTensor, TensorRange } from '../../main/contract/tensor.ts';
-import { feedsFrom, layOut, readInto, viewsOf } from '../../main/offload/weight-buffer.ts';
+import { readInto } from '../../main/offload/placed-reads.ts';
+import { feedsFrom, layOut, viewsOf } from '../../main/offload/weight-buffer.ts';
 import type { Stage } from '../../main/offload/stage.ts';
 import { canShareBytes, tileCount, tilesOf, turnSize, type EightBitWeights } from '../../main/onnx/eight-bit.ts';
 import { exactByteType, type ByteType } from '../../main/onnx/exact-bytes.ts';

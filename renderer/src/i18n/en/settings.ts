@@ -56,7 +56,7 @@ export const settings = {
   threadsHint: (cores: string): string => `0 uses all ${cores} cores.`,
   fastEncoders: 'Encoders in 8 bits',
   fastEncodersHint:
-    'On the CPU: half to read, so faster from a slow disk, and less memory. LoRAs come out very nearly the same. A copy of each encoder, half its size, is made once.',
+    'On the CPU: about half the time, half to read, less memory. LoRAs come out nearly the same. A copy of each encoder, half its size, is made once.',
   keepEncoders: 'Keep encoders ready',
   keepEncodersHint:
     'On the CPU: after a job their weights stay in memory for five minutes, as far as the budget has room. The next job doesn’t read them again.',

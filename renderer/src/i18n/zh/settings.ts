@@ -54,7 +54,7 @@ export const settings: Dictionary['settings'] = {
   threadsHint: (cores) => `0 表示使用全部 ${cores} 个核心。`,
   fastEncoders: '8 位编码器',
   fastEncodersHint:
-    '在 CPU 上读取量减半，因此在慢速硬盘上更快，也更省内存；生成的 LoRA 几乎相同。每个编码器会制作一次副本，大小为原来的一半。',
+    '在 CPU 上用时约减半，读取量减半，也更省内存；生成的 LoRA 相差很小。每个编码器会制作一次副本，大小为原来的一半。',
   keepEncoders: '保留编码器',
   keepEncodersHint: '在 CPU 上：任务结束后，编码器的权重留在剩余的内存预算中，最多五分钟，下一个任务无需再次读取。',
   copies: (size) => `副本：${size}`,
