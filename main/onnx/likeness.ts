@@ -1,4 +1,5 @@
 import type { ByteRange } from '../contract/tensor.ts';
+import type { Amount } from './cost.ts';
 import type { Value } from './dims.ts';
 import type { NodeProto } from './proto.ts';
 
@@ -10,12 +11,11 @@ export interface GraphParts {
   readonly weights: readonly { readonly range: ByteRange; readonly stored: Value }[];
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
-  /** Amounts that are counted while it is built. */
-  readonly counted: readonly unknown[];
+  readonly flops: Amount;
 }
 
 /** Of graphs that cost the same: the weights' names and places are not in it. */
-export function likenessOf({ nodes, values, weights, inputs, outputs, counted }: GraphParts): string {
+export function likenessOf({ nodes, values, weights, inputs, outputs, flops }: GraphParts): string {
   const numbers = new Map(weights.map(({ stored }, i) => [stored.name, i]));
   const plain = (name: string): string | number => numbers.get(name) ?? name;
   return JSON.stringify([
@@ -27,7 +27,7 @@ export function likenessOf({ nodes, values, weights, inputs, outputs, counted }:
     weights.map(({ range, stored }) => [range.shape, range.length, stored.type]),
     inputs,
     outputs.map((value) => [plain(value.name), shapeOf(value)]),
-    counted,
+    flops,
   ]);
 }
 

@@ -227,8 +227,7 @@ export class NodeGraph {
   /** See {@link likenessOf}. */
   get likeness(): string {
     const [weights, outputs] = [[...this.#weights.values()], this.#outputs.map(({ value }) => value)];
-    const counted = [this.#flops, this.#packedBytes];
-    return likenessOf({ nodes: this.#nodes, values: this.#values, weights, inputs: this.#inputs, outputs, counted });
+    return likenessOf({ nodes: this.#nodes, values: this.#values, weights, inputs: this.#inputs, outputs, flops: this.#flops });
   }
 
   cost(): GraphCost {
