@@ -1,6 +1,6 @@
 import { rowsOf, type ByteRange, type TensorRange } from '../contract/tensor.ts';
 import type { Dim, Value } from './dims.ts';
-import { CONTRIB } from './node-graph.ts';
+import { CONTRIB, type ByteElement } from './node-graph.ts';
 import { ELEMENT } from './proto.ts';
 import type { ShapeGraph } from './shape-graph.ts';
 
@@ -86,25 +86,18 @@ export function tilesOf({ values, isSigned, steps }: EightBitWeight, { rows, col
   });
 }
 
-/** Rows in bytes. */
+/** Rows in bytes, each in steps of its own. */
 export interface ByteRows {
-  /** u8 [rows, in]; 128 is 0. */
+  /** [rows, in]; of u8, 128 is 0. */
   readonly values: Value;
-  /** f32 [rows, 1] */
+  /** f32, of each row */
   readonly steps: Value;
 }
 
 /** Rows as bytes, turned; a row with a value that is not finite has no step. @param x f32 [rows, in]; @param turn see {@link turnSize} */
 export function toByteRows(g: ShapeGraph, x: Value, turn: number): ByteRows {
-  const [rows, inner] = x.dims as readonly [Dim, number];
-  const turned = turnRows(g, x, turn);
-  const steps = stepsOf(g, turned);
-  const shape = g.node('Shape', [steps], [1], {}, '', ELEMENT.INT64);
-  const zeros = g.node('Expand', [g.byte(ZERO, [1]), shape], [rows], {}, '', ELEMENT.UINT8);
-  return {
-    values: g.node('QuantizeLinear', [turned, steps, zeros], [rows, inner], { axis: 0 }, '', ELEMENT.UINT8),
-    steps: g.reshape(steps, [rows, 1]),
-  };
+  const { values, steps } = inSteps(g, turnRows(g, x, turn), ELEMENT.UINT8);
+  return { values, steps: g.reshape(steps, [x.dims[0] as Dim, 1]) };
 }
 
 /** x W^T of rows in bytes and a tile. @param tile values [in, n]; @returns f32 [rows, n], without the rows' steps */
@@ -112,26 +105,30 @@ export function byteProduct(g: ShapeGraph, rows: ByteRows, { values, isSigned, s
   const [, width = 0] = values.shape;
   const bytes = g.bytes(values, isSigned ? ELEMENT.INT8 : ELEMENT.UINT8);
   const one = g.constant(Float32Array.of(1), []);
-  const zeros = isSigned ? [g.byte(ZERO, [])] : [g.byte(ZERO, []), g.byte(ZERO, [])];
+  const zeros = isSigned ? [g.byte(ZERO, [], ELEMENT.UINT8)] : [g.byte(ZERO, [], ELEMENT.UINT8), g.byte(ZERO, [], ELEMENT.UINT8)];
   const inputs = [rows.values, bytes, one, g.vector(steps, width), ...zeros];
   return g.node('MatMulIntegerToFloat', inputs, rows.values.dims.with(1, width), {}, CONTRIB);
 }
 
 /**
- * Rows of a weight that are a tile, as bytes: the value of largest magnitude in a row becomes 127 or -127, the others the
- * nearest whole steps. Of a row with a value that is not finite, the step is none.
+ * Rows of a weight that are a tile, as bytes; of a row with a value that is not finite, the step is none.
  * @param weight f32 [n, in]; @returns values i8 or u8 [in, n], steps f32 [n]
  */
 export function toTile(g: ShapeGraph, weight: Value, isSigned: boolean): ByteRows {
-  const [rows, inner] = weight.dims as readonly [number, number];
-  const turned = turnRows(g, weight, turnSize(inner));
-  const steps = stepsOf(g, turned);
-  const whole = g.node('Round', [g.node('Div', [turned, g.reshape(steps, [rows, 1])], turned.dims)], turned.dims);
-  const across = g.transpose(whole, [1, 0]);
-  const values = isSigned
-    ? g.cast(across, ELEMENT.INT8)
-    : g.cast(g.add(across, g.constant(Float32Array.of(ZERO), [1])), ELEMENT.UINT8);
-  return { values, steps };
+  const [, inner] = weight.dims as readonly [number, number];
+  const { values, steps } = inSteps(g, turnRows(g, weight, turnSize(inner)), isSigned ? ELEMENT.INT8 : ELEMENT.UINT8);
+  return { values: g.transpose(values, [1, 0]), steps };
+}
+
+/**
+ * Each row in steps of its own: its value of largest magnitude becomes 127 or -127, the others the nearest whole number.
+ * @param x f32 [rows, in]; @returns values [rows, in], steps f32 [rows]
+ */
+function inSteps(g: ShapeGraph, x: Value, type: ByteElement): ByteRows {
+  const steps = stepsOf(g, x);
+  const shape = g.node('Shape', [steps], [1], {}, '', ELEMENT.INT64);
+  const zeros = g.node('Expand', [g.byte(type === ELEMENT.INT8 ? 0 : ZERO, [1], type), shape], steps.dims, {}, '', type);
+  return { values: g.node('QuantizeLinear', [x, steps, zeros], x.dims, { axis: 0 }, '', type), steps };
 }
 
 /** A step for each row. @param x f32 [rows, in]; @returns f32 [rows] */

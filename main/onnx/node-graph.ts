@@ -37,6 +37,9 @@ interface Weight {
   scaled?: Value;
 }
 
+/** Whole numbers of one byte. */
+export type ByteElement = typeof ELEMENT.INT8 | typeof ELEMENT.UINT8;
+
 /** How bytes of a stored type are handed over: the runtime's own bf16, f16 and f8 can't be. (It has no BitCast to f8 yet.) */
 const FED_AS = {
   F32: ELEMENT.FLOAT,
@@ -101,12 +104,12 @@ export class NodeGraph {
   }
 
   /** A byte constant. */
-  byte(value: number, dims: readonly number[]): Value {
-    return this.#initializer(Uint8Array.of(value), dims, ELEMENT.UINT8);
+  byte(value: number, dims: readonly number[], type: ByteElement): Value {
+    return this.#initializer(Uint8Array.of(value), dims, type);
   }
 
   /** Bytes of a file as they lie there. */
-  bytes(range: ByteRange, type: typeof ELEMENT.INT8 | typeof ELEMENT.UINT8): Value {
+  bytes(range: ByteRange, type: ByteElement): Value {
     return this.#stored(range, type).stored;
   }
 

@@ -37,7 +37,7 @@ export class ShapeGraph extends NodeGraph {
     const dims = order.map((axis) => x.dims[axis] ?? 1);
     if (new Set(order).size !== order.length || !x.dims.every((_, axis) => order.includes(axis)))
       throw misfit('transpose', x, `axes ${order.join()}`);
-    return this.node('Transpose', [x], dims, { perm: order });
+    return this.node('Transpose', [x], dims, { perm: order }, '', x.type);
   }
 
   concat(parts: readonly Value[], axis: number): Value {
