@@ -19,13 +19,13 @@ export async function batch(context: CommandContext, source: string, options: Ba
   const shard = parseShard(options.shard, process.env);
   const all = readBatch(resolve(source));
   const own = shardOf(all, shard);
-  const { note } = context.report;
-  if (shard.count > 1) note(`Part ${shard.index} of ${shard.count}: ${own.length} of ${all.length} image sets.`);
+  const { remark } = context.report;
+  if (shard.count > 1) remark(`Part ${shard.index} of ${shard.count}: ${own.length} of ${all.length} image sets.`);
   const sets = own.map((set): SetJob => ({ output: outputOf(folder, set), images: set.images }));
   if (sets.length === 0) return report(context, { sets: 0, finished: 0 });
   const job = await withModels(parseJob({ ...recipeJob(options), kind: 'create', sets }) as CreateJob, context.signal);
   const finished = new Set(await finishedSets(job.sets, job));
-  if (finished.size > 0) note(`${finished.size} of ${sets.length} LoRAs are there already and are left as they are.`);
+  if (finished.size > 0) remark(`${finished.size} of ${sets.length} LoRAs are there already and are left as they are.`);
   // A batch that was cut off may have ended between a LoRA and its note.
   const there = new Set([...finished].map(({ output }) => output));
   if (options.library !== false) await recordMade(context, job, there, { known: true });

@@ -14,9 +14,11 @@ export interface DemoOptions extends EngineOptions, Pick<RecipeOptions, 'library
 export async function demo(context: CommandContext, options: DemoOptions): Promise<void> {
   const home = join(dataFolder(), 'demo');
   const models = resolve(options.keepModels ?? join(home, 'models'));
-  context.report.note('The demo makes tiny models with random weights: it shows the way from images to a LoRA file, not a style.');
+  context.report.remark(
+    'The demo makes tiny models with random weights: it shows the way from images to a LoRA file, not a style.',
+  );
   try {
-    makeDemoModels(models, (id) => context.report.note(`Making a tiny ${id} in ${models}`));
+    makeDemoModels(models, (id) => context.report.remark(`Making a tiny ${id} in ${models}`));
     await create(context, [fileURLToPath(new URL('../../resources/examples', import.meta.url))], {
       ...options,
       models,

@@ -36,6 +36,6 @@ export async function recordMade(
     }
   } catch (error) {
     const { message } = I2lError.from(error);
-    report.note(`The LoRA is written, but not noted in the library: ${message}`);
+    report.remark(`The LoRA is written, but not noted in the library: ${message}`);
   }
 }

@@ -8,7 +8,7 @@ import type { ErrorFields, I2lError } from '../contract/errors.ts';
 export interface Report {
   event(event: EngineEvent): void;
   /** What a command itself has to say on its way, one sentence. */
-  note(message: string): void;
+  remark(message: string): void;
   /** Work that goes on outside the engine: how far it is, in words for people, or as an object for programs. */
   working(work: Work, object: object): void;
   /** A result in words for people, or as an object for programs. */
@@ -38,7 +38,7 @@ function jsonReport(): Report {
   const print = (object: object): void => void process.stdout.write(`${JSON.stringify(object)}\n`);
   return {
     event: print,
-    note: (message) => print({ type: 'note', message }),
+    remark: (message) => print({ type: 'remark', message }),
     working: (_work, object) => print(object),
     result: (_words, object) => print(object),
     error: (error) => print({ type: 'failed', error: error.toShape() }),
@@ -46,7 +46,7 @@ function jsonReport(): Report {
 }
 
 function quietReport(): Report {
-  return { event: () => undefined, note: () => undefined, working: () => undefined, result: () => undefined, error: printError };
+  return { event: () => undefined, remark: () => undefined, working: () => undefined, result: () => undefined, error: printError };
 }
 
 /** Where there is no terminal: a line when a step begins. */
@@ -61,7 +61,7 @@ function lineReport(): Report {
       const images = event.images > 1 ? `, ${event.images} images` : '';
       printLine(`${step}: stage ${event.stageIndex} of ${event.stageCount}${images}`);
     },
-    note: printLine,
+    remark: printLine,
     working: (work) => {
       if (work.step === step) return;
       step = work.step;
@@ -83,17 +83,17 @@ function barReport(): Report {
     clear();
     process.stderr.write(line);
   };
-  const note = (line: string): void => {
+  const remark = (line: string): void => {
     clear();
     printLine(line);
   };
   return {
     event: (event) => {
       const words = sideWords(event);
-      if (words !== undefined) note(words);
+      if (words !== undefined) remark(words);
       if (event.type === 'progress') draw(progressLine(event, columns()));
     },
-    note,
+    remark,
     working: ({ share, step, words }) => draw(fitted(`${bar(share)} ${step}  ${words}`, columns())),
     result: (words) => {
       clear();

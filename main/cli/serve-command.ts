@@ -43,7 +43,7 @@ export async function serveApp({ report, signal }: CommandContext, options: Serv
     const app = await openApp({ dataFolder: dataFolder(), name: `i2l serve at ${addresses[0] ?? host}` });
     const close = serve(listener, { app, site: makeSite({ assets, library: app.services.library }), sessions, names: allowHost });
     try {
-      if (!isLoopback(host)) report.note(openWarning(host));
+      if (!isLoopback(host)) report.remark(openWarning(host));
       tell('i2L Studio is served; Ctrl-C ends it. Open:', sessions.token);
       await interrupted(signal);
     } finally {

@@ -119,8 +119,10 @@ const planSchema = z.strictObject({
 export type Identity = z.infer<typeof identitySchema>;
 export type Plan = z.infer<typeof planSchema>;
 const batchSchema = z.strictObject({ type: z.literal('batch'), sets: z.int(), finished: z.int() });
+/** What the command itself remarks: a job's notes have a code. */
+const remarkSchema = z.strictObject({ type: z.literal('remark'), message: z.string() });
 
-type Line = EngineEvent | Identity | Plan | z.infer<typeof batchSchema>;
+type Line = EngineEvent | Identity | Plan | z.infer<typeof batchSchema | typeof remarkSchema>;
 
 /** stdout of a --json run: every line an object that the contract knows, the last one ended, and nothing else. */
 export function jsonLines({ stdout }: CliRun): Line[] {
@@ -134,6 +136,7 @@ export function jsonLines({ stdout }: CliRun): Line[] {
       if (value.type === 'identity') return identitySchema.parse(value);
       if (value.type === 'plan') return planSchema.parse(value);
       if (value.type === 'batch') return batchSchema.parse(value);
+      if (value.type === 'remark') return remarkSchema.parse(value);
       return eventSchema.parse(value);
     });
 }
