@@ -13,6 +13,9 @@ export const requestSchema = z.discriminatedUnion('type', [
 ]);
 export type EngineRequest = z.infer<typeof requestSchema>;
 
+/** Ends the names of steps whose weights have waited in the engine since an earlier job: nothing is read. */
+export const KEPT_STEP = ', in memory';
+
 const progressSchema = z.object({
   type: z.literal('progress'),
   /** E.g. 'siglip2', 'dinov3', 'style'. */

@@ -1,3 +1,4 @@
+import { KEPT_STEP } from '../contract/engine.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 
 /** Where a job stands, over all its networks. */
@@ -105,7 +106,7 @@ export class ProgressMeter {
 function plannedGroups({ plan, groups }: ExpectedWork): readonly PlannedGroup[] {
   return plan.groups.map(({ first, count, weightBytes }, i) => {
     const { seconds, isKept } = groups[i] as ExpectedGroup;
-    const read = isKept ? { step: `${plan.network}, in memory`, bytes: 0 } : { step: plan.network, bytes: weightBytes };
+    const read = isKept ? { step: plan.network + KEPT_STEP, bytes: 0 } : { step: plan.network, bytes: weightBytes };
     return { ...read, first, stages: count, seconds };
   });
 }
