@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Locator } from '@playwright/test';
+import { connect } from './client.ts';
 import { createLora, jobNamed, open } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 import { halfWrittenIn, withHeldEngine } from './held-engine.ts';
-import { expectAccessible } from './look.ts';
+import { expectAccessible, look, resetLook, setLook, THEMES } from './look.ts';
 import { makeHome, removeHome, startServer } from './running-app.ts';
 
 /** What may happen while a LoRA is being written. */
@@ -19,6 +20,7 @@ async function progressOf(job: Locator): Promise<number> {
 }
 
 test('a page that is reloaded finds its job as it was, and the job goes on', async ({ studio, app }) => {
+  const client = await connect(app);
   const job = jobNamed(studio, 'Reloaded');
   await withHeldEngine(
     loras(app.home),
@@ -28,6 +30,13 @@ test('a page that is reloaded finds its job as it was, and the job goes on', asy
       const before = await progressOf(job);
       expect(before).toBeGreaterThan(0);
       await expectAccessible(studio, 'a running job');
+      await expect(job).toContainText('DINOv3 reads the images');
+      for (const theme of THEMES) {
+        await setLook(client, studio, theme, 'zh-CN');
+        await expect(job).toContainText('DINOv3 正在读取图片');
+        await look(studio, `queue-running-${theme}-zh-CN`);
+      }
+      await resetLook(client);
       await studio.reload();
       await expect(state(job, 'Running')).toBeVisible();
       expect(await progressOf(job), 'time has gone by, and nothing was begun anew').toBeGreaterThanOrEqual(before);
@@ -37,6 +46,7 @@ test('a page that is reloaded finds its job as it was, and the job goes on', asy
     },
   );
   expect(existsSync(file(app.home, 'Reloaded'))).toBe(true);
+  client.close();
 });
 
 test('a running job is cancelled: its half-written file is gone, and the queue goes on', async ({ studio, app }) => {

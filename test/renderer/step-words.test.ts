@@ -16,11 +16,17 @@ describe('what a job does now', () => {
     ],
     ['verify', 'Checking files', '正在校验文件'],
   ])('%s', (step, english, chinese) => {
-    expect(stepWords(step, en)).toBe(english);
-    expect(stepWords(step, zh)).toBe(chinese);
+    expect(stepWords({ step, stage: '' }, en)).toBe(english);
+    expect(stepWords({ step, stage: '' }, zh)).toBe(chinese);
   });
 
   test.each(['dinov3-7b', 'toString', 'a + b', ''])('%j is said as it is', (step) => {
-    for (const dictionary of [en, zh]) expect(stepWords(step, dictionary)).toBe(step);
+    for (const dictionary of [en, zh]) expect(stepWords({ step, stage: '' }, dictionary)).toBe(step);
+  });
+
+  test('a file is named, a stage of a network is not', () => {
+    expect(stepWords({ step: 'verify', stage: '/models/a.safetensors' }, en)).toBe('Checking files, /models/a.safetensors');
+    expect(stepWords({ step: 'dinov3-7b', stage: 'a.safetensors' }, zh)).toBe('dinov3-7b，a.safetensors');
+    expect(stepWords({ step: 'dinov3', stage: 'dinov3.layer.3 mlp' }, en)).toBe('DINOv3 reads the images');
   });
 });

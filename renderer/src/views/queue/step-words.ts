@@ -1,4 +1,5 @@
 import { EXPERTS, type ExpertName } from '../../../../main/contract/experts.ts';
+import type { QueueProgress } from '../../../../main/contract/queue.ts';
 import type { Dictionary } from '../../i18n/en/index.ts';
 
 /** What encoders are called, by the steps that they are. */
@@ -10,14 +11,21 @@ const ENCODERS: ReadonlyMap<string, string> = new Map([
 /** Behind an encoder's step, while its copy is made. */
 const COPIED = ' to 8 bits';
 
-/** What a running job does now, in the user's language; the name of a file or a model is said as it is. */
-export function stepWords(step: string, { queue, create }: Pick<Dictionary, 'queue' | 'create'>): string {
+/**
+ * What a running job does now, in the user's language; the name of a file or a model is said as it is. A network's
+ * stages have names that only its authors know, so its step is all that is said.
+ */
+export function stepWords(
+  { step, stage }: Pick<QueueProgress, 'step' | 'stage'>,
+  words: Pick<Dictionary, 'queue' | 'create'>,
+): string {
+  const { queue, create } = words;
   const { steps, read, copied, decoded } = queue.doing;
   const model = ENCODERS.get(step.replace(COPIED, ''));
   if (model !== undefined) return step.endsWith(COPIED) ? copied(model) : read(model);
   const experts = step.split(' + ');
   if (experts.every(isExpert)) return decoded(experts.map((name) => create.expertNames[name]).join(' + '));
-  return isStep(step, steps) ? steps[step] : step;
+  return queue.stage(isStep(step, steps) ? steps[step] : step, stage);
 }
 
 function isExpert(name: string): name is ExpertName {
