@@ -80,8 +80,8 @@ interface DeviceBudgets {
   readonly vram: number;
 }
 
-async function encodeJob(models: string, budgets: DeviceBudgets): Promise<EncodeJob> {
-  const images = await photographs(folder, 1);
+async function encodeJob(models: string, budgets: DeviceBudgets, count = 1): Promise<EncodeJob> {
+  const images = await photographs(folder, count);
   const output = join(folder, 'out.safetensors');
   return { kind: 'encode', images, models, experts: ['style'], output, skipBad: false, device: 'webgpu', threads: 0, ...budgets };
 }
@@ -109,9 +109,9 @@ async function refusedVram(models: string, budgets: DeviceBudgets): Promise<unkn
   return error instanceof I2lError ? error.fields : error;
 }
 
-async function expectKept(what: string, models: string, budgets: DeviceBudgets): Promise<void> {
+async function expectKept(what: string, models: string, budgets: DeviceBudgets, images = 1): Promise<void> {
   const { memory, vram } = budgets;
-  const outcome = await measuredJob(await encodeJob(models, budgets));
+  const outcome = await measuredJob(await encodeJob(models, budgets, images));
   if (outcome.state === 'refused') return expect.unreachable(`${outcome.smallest} bytes are wanted`);
   const [host, device, taken] = [memory, vram, outcome.peak].map((bytes) => Math.round(bytes / MIB));
   rows.push({ what, host, device, groups: groupsOf(models, budgets), taken });
@@ -127,9 +127,11 @@ test('stages of few bytes: each by itself in the smallest memory, together in mo
   await expectKept('few bytes, together', narrow, more);
 });
 
-test('stages of many bytes, in the smallest memory', async () => {
+test('stages of many bytes, in the smallest memory and in 8 GiB', async () => {
   const smallest = await smallestOf(wide);
   const less = { ...smallest, vram: smallest.vram - 1 };
   expect(await refusedVram(wide, less)).toMatchObject({ option: '--vram', smallest: smallest.vram, network: 'dinov3' });
   await expectKept('many bytes', wide, smallest);
+  const plenty = { memory: 4096 * MIB, vram: 4096 * MIB };
+  await expectKept('many bytes, 8 images, plenty', wide, plenty, 8);
 });
