@@ -1,4 +1,4 @@
-import { readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { EngineEvent, JobProgress, JobResult } from '../../main/contract/engine.ts';
@@ -53,76 +53,77 @@ function negateWeights(file: string): void {
 }
 
 const eightBit = { folder: join(folder, '8-bit') };
+const copies = (): string[] => readdirSync(eightBit.folder).map((name) => join(eightBit.folder, name));
 
-describe.each([{ kind: 'as they are', bits: {}, files: () => [siglip2, dinov3] }])(
-  'with room, weights $kind',
-  ({ bits, files }) => {
-    const keeper = new WeightKeeper();
-    let fresh: Outcome;
-    let first: Outcome;
-    let second: Outcome;
-    beforeAll(async () => {
-      await create(undefined, bits); // Makes the copies, where it needs some.
-      fresh = await create(undefined, bits);
-      first = await create(keeper, bits);
-      second = await create(keeper, bits);
-    });
+describe.each([
+  { kind: 'as they are', bits: {}, files: () => [siglip2, dinov3] },
+  { kind: 'in 8 bits', bits: { eightBit }, files: copies },
+])('with room, weights $kind', ({ bits, files }) => {
+  const keeper = new WeightKeeper();
+  let fresh: Outcome;
+  let first: Outcome;
+  let second: Outcome;
+  beforeAll(async () => {
+    await create(undefined, bits); // Makes the copies, where it needs some.
+    fresh = await create(undefined, bits);
+    first = await create(keeper, bits);
+    second = await create(keeper, bits);
+  });
 
-    test('without a keeper nothing stays', () => {
-      expect(fresh.result.resident).toBeUndefined();
-      expect(keptOf(fresh)).toEqual(NONE);
-    });
+  test('without a keeper nothing stays', () => {
+    expect(fresh.result.resident).toBeUndefined();
+    expect(keptOf(fresh)).toEqual(NONE);
+  });
 
-    test('the first job leaves its encoders, the second finds them and reads none of their weights', () => {
-      expect(keptOf(first)).toEqual(NONE);
-      expect(first.result.resident).toEqual({ groups: keeper.size, bytes: keeper.bytes });
-      const { siglip2 = 0, dinov3 = 0, style } = keptOf(second);
-      expect([siglip2 > 0, dinov3 > 0, siglip2 + dinov3, style]).toEqual([true, true, keeper.size, 0]);
-      expect(readOf(first)).toEqual(readOf(fresh));
-      expect(readOf(second)).toEqual({ ...NONE, style: readOf(fresh)['style'] });
-      expect(second.result.resident).toEqual(first.result.resident);
-    });
+  test('the first job leaves its encoders, the second finds them and reads none of their weights', () => {
+    expect(keptOf(first)).toEqual(NONE);
+    expect(first.result.resident).toEqual({ groups: keeper.size, bytes: keeper.bytes });
+    const { siglip2 = 0, dinov3 = 0, style } = keptOf(second);
+    expect([siglip2 > 0, dinov3 > 0, siglip2 + dinov3, style]).toEqual([true, true, keeper.size, 0]);
+    expect(readOf(first)).toEqual(readOf(fresh));
+    expect(readOf(second)).toEqual({ ...NONE, style: readOf(fresh)['style'] });
+    expect(second.result.resident).toEqual(first.result.resident);
+  });
 
-    test('each gives the bytes of a fresh engine', () => {
-      expect(first.bytes.equals(fresh.bytes)).toBe(true);
-      expect(second.bytes.equals(fresh.bytes)).toBe(true);
-    });
+  test('each gives the bytes of a fresh engine', () => {
+    expect(first.bytes.equals(fresh.bytes)).toBe(true);
+    expect(second.bytes.equals(fresh.bytes)).toBe(true);
+  });
 
-    test('one image or three: the same weights, and the bytes of a fresh engine', async () => {
-      const [set] = jobOf().sets;
-      const one = (): Partial<CreateJob> => ({
-        ...bits,
-        sets: [{ output: join(folder, `one-${count++}.safetensors`), images: set?.images.slice(0, 1) ?? [] }],
-      });
-      const warm = await create(keeper, one());
-      expect(keptOf(warm)).toEqual(keptOf(second));
-      expect(warm.bytes.equals((await create(undefined, one())).bytes)).toBe(true);
+  test('one image or three: the same weights, and the bytes of a fresh engine', async () => {
+    const [set] = jobOf().sets;
+    const one = (): Partial<CreateJob> => ({
+      ...bits,
+      sets: [{ output: join(folder, `one-${count++}.safetensors`), images: set?.images.slice(0, 1) ?? [] }],
     });
+    const warm = await create(keeper, one());
+    expect(keptOf(warm)).toEqual(keptOf(second));
+    expect(warm.bytes.equals((await create(undefined, one())).bytes)).toBe(true);
+  });
 
-    test('what is told of the work leaves out the bytes that are spared', () => {
-      const told = ({ progress }: Outcome): unknown => progress[0]?.work.map(({ step }) => step);
-      expect(told(fresh)).toEqual(['siglip2', 'dinov3', 'style']);
-      expect(told(second)).toEqual(['siglip2, in memory', 'dinov3, in memory', 'style']);
-      expect(second.progress.at(-1)).toMatchObject({ bytesDone: readOf(fresh)['style'], bytesTotal: readOf(fresh)['style'] });
-    });
+  test('what is told of the work leaves out the bytes that are spared', () => {
+    const told = ({ progress }: Outcome): unknown => progress[0]?.work.map(({ step }) => step);
+    expect(told(fresh)).toEqual(['siglip2', 'dinov3', 'style']);
+    expect(told(second)).toEqual(['siglip2, in memory', 'dinov3, in memory', 'style']);
+    expect(second.progress.at(-1)).toMatchObject({ bytesDone: readOf(fresh)['style'], bytesTotal: readOf(fresh)['style'] });
+  });
 
-    test('a file that was written again is read again', async () => {
-      for (const file of files()) utimesSync(file, new Date(), new Date(2020, 1));
-      const after = await create(keeper, bits);
-      expect(keptOf(after)).toMatchObject(NONE);
-      expect(after.bytes.equals(fresh.bytes)).toBe(true);
-    });
+  test('a file that was written again is read again', async () => {
+    for (const file of files()) utimesSync(file, new Date(), new Date(2020, 1));
+    const after = await create(keeper, bits);
+    expect(keptOf(after)).toMatchObject(NONE);
+    expect(after.bytes.equals(fresh.bytes)).toBe(true);
+  });
 
-    test('other weights in the place of a file are those that count', async () => {
-      await create(keeper, bits);
-      negateWeights(dinov3);
-      const after = await create(keeper, bits);
-      expect(keptOf(after)).toMatchObject({ ...NONE, siglip2: keptOf(second)['siglip2'] });
-      expect(after.bytes.equals(fresh.bytes)).toBe(false);
-      expect(after.bytes.equals((await create(undefined, bits)).bytes)).toBe(true);
-    });
-  },
-);
+  test('other weights in the place of a file are those that count', async () => {
+    await create(keeper, bits);
+    negateWeights(dinov3);
+    const after = await create(keeper, bits);
+    expect(keptOf(after)).toMatchObject({ ...NONE, siglip2: keptOf(second)['siglip2'] });
+    expect(after.bytes.equals(fresh.bytes)).toBe(false);
+    expect(after.bytes.equals((await create(undefined, bits)).bytes)).toBe(true);
+  });
+});
 
 test('weights of one kind are not taken for those of the other', async () => {
   const keeper = new WeightKeeper();
