@@ -1,6 +1,8 @@
 const PAGE = 1 << 16;
 /** What processors load at once. */
 const ALIGNMENT = 64;
+/** Places have 32 bits, and so has the one behind the last byte. */
+export const MOST_BYTES = 2 ** 32 - PAGE;
 
 /** Memory that functions of WebAssembly work on. It is taken from its start on, grows, and never becomes smaller. */
 export class WasmMemory {

@@ -1,3 +1,4 @@
+import { MOST_BYTES } from '../linear/wasm-memory.ts';
 import { mostOf } from '../onnx/cost.ts';
 import { CHAIN_LANE_BYTES, JOINED_LANE_BYTES, resultBytes, stateBytes, sumWeights } from './plan-memory.ts';
 import type { NetworkPlan, PlanRequest, StageGroup } from './planner.ts';
@@ -17,11 +18,13 @@ export function areChains({ costs, feeds, wholeBatch }: PlanRequest): boolean {
 /**
  * A lane's memory has room for the largest group, and never becomes smaller. Results of all groups that it was asked for
  * may wait to be taken.
+ * @returns undefined for more images than such a memory can have
  */
-export function inChains(request: PlanRequest, lanes: number): Pick<NetworkPlan, 'groups' | 'ahead'> {
+export function inChains(request: PlanRequest, lanes: number): Pick<NetworkPlan, 'groups' | 'ahead'> | undefined {
   const { costs, images, baseline } = request;
   const runs = joinedRuns(costs, images);
   const memory = Math.max(...runs.map((members) => roomFor(sumWeights(members)) + scratchBytes(members, images)));
+  if (memory > MOST_BYTES) return undefined;
   const waiting = Math.max(...runs.map((members) => resultBytes(members, images)));
   const ahead = Math.max(2, Math.min(MOST_AHEAD, Math.floor(WAITING_BYTES / waiting)));
   let first = 0;

@@ -120,15 +120,15 @@ function forGraphs(request: PlanRequest): PlanRequest {
   return { ...request, images: Math.max(request.images, request.leastImages ?? 1) };
 }
 
-/** In as many lanes as the memory allows; undefined where there are other stages, or too little memory for one. */
+/** In as many lanes as the memory allows; undefined where there are other stages, too little memory for one, or too many images. */
 function chooseChains(request: PlanRequest): Chosen | undefined {
   if (!areChains(request)) return undefined;
   const { costs, budget, threads, images } = request;
   for (let lanes = Math.max(1, mostLanes(request, costs.length)); lanes > 0; lanes--) {
-    const { groups, ahead } = inChains(request, lanes);
-    if (groups.some(({ peakBytes }) => peakBytes > budget)) continue;
+    const chosen = inChains(request, lanes);
+    if (!chosen || chosen.groups.some(({ peakBytes }) => peakBytes > budget)) continue;
     const whole = { shares: 1, threadsPerShare: threads, imagesPerRun: images, images };
-    return { work: 'chains', lanes, ahead, threadsPerLane: 'one', weightsAs: 'fed', groups, ...whole };
+    return { work: 'chains', lanes, threadsPerLane: 'one', weightsAs: 'fed', ...chosen, ...whole };
   }
   return undefined;
 }

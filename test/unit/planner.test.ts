@@ -290,6 +290,13 @@ describe('chains of linear layers', () => {
   });
 });
 
+test('chains of more images than 32 bits have places for are graphs', () => {
+  const costs = [{ ...stage('a', { weights: [MIB] }), chainBytes: { fixed: 0, perImage: MIB } }];
+  const workOf = (images: number): string =>
+    planNetwork({ network: 'net', costs, images, budget: 2 ** 40, baseline: 0, wholeBatch: true, threads: 1, feeds: true }).work;
+  expect([4000, 4094, 4095, 4096].map(workOf)).toEqual(['chains', 'chains', 'graphs', 'graphs']);
+});
+
 test('a device’s own memory is kept, with weights, casts and activations of each group; a refusal names the smallest', () => {
   // A value that is stored in 2 bytes crosses as 4 where it is cast before.
   const weightsThere = (costs: readonly StageCost[], crossesCast: boolean): number => weightBytes(costs) * (crossesCast ? 2 : 1);
