@@ -86,14 +86,23 @@ function computeSeconds(costs: readonly StageCost[], group: StageGroup, plan: Ne
     return setUp + (device.castsThere ? 0 : cast) + there;
   }
   const share = plan.threadsPerLane === 'one' ? cores : 1;
-  // Where both kinds of weights are, a byte of either is taken for as much work: two of cast ones are a value.
-  const values = bytes.cast / 2 + bytes.whole;
-  const rate = values > 0 ? (bytes.whole / values) * machine.byteFlopsPerSecond + (bytes.cast / 2 / values) * machine.flopsPerSecond : machine.flopsPerSecond; // prettier-ignore
-  return setUp + cast + (flops * share) / (rate * busy(flops, group));
+  return setUp + cast + (flops * share * productSeconds(bytes, machine)) / busy(flops, group);
+}
+
+/** Of one operation. Those of both kinds of weights take turns, as many as they have values: two bytes of cast ones are one. */
+function productSeconds({ cast, whole }: WeightBytes, { flopsPerSecond, byteFlopsPerSecond }: Machine): number {
+  const values = cast / 2 + whole;
+  if (values === 0) return 1 / flopsPerSecond;
+  return (cast / 2 / flopsPerSecond + whole / byteFlopsPerSecond) / values;
+}
+
+interface WeightBytes {
+  readonly cast: number;
+  readonly whole: number;
 }
 
 /** Bytes of weights that are cast to f32, and of those that are multiplied as bytes. */
-function weightBytesOf(members: readonly StageCost[]): { readonly cast: number; readonly whole: number } {
+function weightBytesOf(members: readonly StageCost[]): WeightBytes {
   const sum = { cast: 0, whole: 0 };
   for (const { weights } of members)
     for (const range of weights) {

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import fc from 'fast-check';
 import type { TensorRange } from '../../main/contract/tensor.ts';
 import { planNetwork, type PlanRequest } from '../../main/offload/planner.ts';
-import { simulate, type Machine } from '../../main/offload/simulate.ts';
+import { groupSeconds, simulate, type Machine } from '../../main/offload/simulate.ts';
 import type { StageCost } from '../../main/offload/stage.ts';
 import { MACHINES, MEASURED } from '../../main/pipelines/machines.ts';
 import { predictJob, type PlanJob } from '../../main/pipelines/plan.ts';
@@ -96,4 +96,19 @@ describe('any plan', () => {
       { numRuns: 200 },
     );
   });
+});
+
+test('weights as they are and weights in bytes take as long in one group as one by one', () => {
+  const FLOPS = 1e12;
+  const cast = stage(0, 40 * megabyte, FLOPS, -1);
+  const [range] = cast.weights;
+  const inBytes = { ...cast, weights: [{ name: 'bytes', shape: [], file: 'x', offset: 0, length: (range?.length ?? 0) / 2 }] };
+  const secondsOf = (costs: readonly StageCost[]): number => {
+    const request = { network: 'x', costs, images: 1, budget: 2 ** 40, baseline: 0, wholeBatch: false, threads: 2, feeds: true };
+    const plan = planNetwork(request);
+    expect(plan.groups).toHaveLength(1);
+    return groupSeconds(costs, plan, MEASURED)[0] as number;
+  };
+  expect(secondsOf([inBytes])).toBeLessThan(0.5 * secondsOf([cast]));
+  expect(secondsOf([cast, inBytes])).toBeCloseTo(secondsOf([cast]) + secondsOf([inBytes]), 6);
 });
