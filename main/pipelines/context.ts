@@ -223,7 +223,7 @@ export class NetworkRunner {
     const work = { network: as, images: images ?? (this.#images.get(network) as number) };
     const isAsPlanned = as === network && work.images === this.#images.get(network);
     const plan = isAsPlanned ? planned : planNetwork(requestOf(work, this.#allowed));
-    const onGroup = this.#teller(planned, plan.images);
+    const onGroup = this.#teller(planned, work.images);
     const started = performance.now();
     await runNetwork({
       stages: as.stages,

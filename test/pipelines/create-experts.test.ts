@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { ExpertName } from '../../main/contract/experts.ts';
-import type { JobResult } from '../../main/contract/engine.ts';
+import type { EngineEvent, JobResult } from '../../main/contract/engine.ts';
 import { createJobSchema, type CreateJob } from '../../main/contract/job.ts';
 import { openLora } from '../../main/lora/read-lora.ts';
 import { planJob } from '../../main/pipelines/plan.ts';
@@ -47,10 +47,11 @@ type Options = Partial<CreateJob> & { readonly images?: readonly (readonly [numb
 async function create(
   experts: string,
   { images = [[0, 1]], ...options }: Options = {},
+  emit: (event: EngineEvent) => void = () => undefined,
 ): Promise<{ file: string; result: JobResult }> {
   const file = output();
   const result = await runJob(
-    { emit: () => undefined, signal: new AbortController().signal },
+    { emit, signal: new AbortController().signal },
     {
       kind: 'create',
       sets: [{ output: file, images: images.map(([n, weight]) => ({ file: image(n), weight })) }],
@@ -87,6 +88,12 @@ function cut({ a, b, rank, in: inner }: Factors, first: number, ranks: number): 
 }
 const closeTo = (values: Iterable<number>, factor = 1): unknown[] => [...values].map((value) => expect.closeTo(value * factor, 5));
 const networks = ({ networks: ran }: JobResult): string[] => ran.map(({ network }) => network);
+
+test('progress tells of the one image that there is, also where graphs are run over two rows', async () => {
+  const images: number[] = [];
+  await create('style', { cache: shared }, (event) => void (event.type === 'progress' && images.push(event.images)));
+  expect(new Set(images)).toEqual(new Set([1]));
+});
 
 describe('ranks', () => {
   test('lie in the order of the experts, image by image, Bias last; factors are in A', async () => {

@@ -27,7 +27,6 @@ const network: fc.Arbitrary<PreparedNetwork> = fc
         ),
         flops: fc.constant({ fixed: 0, perImage: 0 }),
         live: fc.array(amount, { maxLength: 3 }),
-        packed: size,
         inputBytes: fc.nat(MIB),
         results: amount,
         stateBytes: fc.nat(MIB),
