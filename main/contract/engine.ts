@@ -7,7 +7,7 @@ import { noteSchema } from './wire-notes.ts';
 /** What the engine's process is asked and what it answers. Both ends parse. */
 
 export const requestSchema = z.discriminatedUnion('type', [
-  /** `stays`: the process doesn't end with a job that leaves sessions for the next one. */
+  /** `stays`: the process doesn't end with a job that leaves weights in memory for the next one. */
   z.object({ type: z.literal('run'), job: jobSchema, stays: z.boolean().optional() }),
   z.object({ type: z.literal('cancel') }),
 ]);
