@@ -17,7 +17,7 @@ const SAID: Readonly<Record<Language, readonly RegExp[]>> = {
     /^Image can’t be used: .*gone[.]jpg: it is not there[.] Check the path, or put it back[.]$/,
     /^An 8-bit copy of \S+ is made, once \([\d.]+ kB\)[.]$/,
     /^An 8-bit copy of \S+ is made, once \([\d.]+ kB\)[.]$/,
-    /^The next job finds [\d.]+ [kM]B of encoders ready in memory[.]$/,
+    /^The next job finds [\d.]+ [kM]B of encoders in memory[.]$/,
   ],
   'zh-CN': [
     /turned[.]jpg：已按 EXIF 方向转正。$/,
@@ -26,7 +26,7 @@ const SAID: Readonly<Record<Language, readonly RegExp[]>> = {
     /^图片无法使用：.*gone[.]jpg：找不到此文件或文件夹。请检查路径，或将其放回原处。$/,
     /^正在制作 \S+ 的 8 位副本，仅需一次（.*）。$/,
     /^正在制作 \S+ 的 8 位副本，仅需一次（.*）。$/,
-    /^内存中保留了 .* 的编码器，供下一个任务使用。$/,
+    /^内存中保留了 .* 的编码器权重，供下一个任务使用。$/,
   ],
 };
 

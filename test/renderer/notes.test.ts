@@ -9,6 +9,7 @@ import { en } from '../../renderer/src/i18n/en/index.ts';
 import { makeFormat } from '../../renderer/src/i18n/format.ts';
 import { Told } from '../../renderer/src/i18n/told.ts';
 import { zh } from '../../renderer/src/i18n/zh/index.ts';
+import { sentenceOf } from '../../renderer/src/ui/failure.ts';
 import { wordsOf } from '../../renderer/src/views/queue/log-line.ts';
 
 const LANGUAGES = [
@@ -121,6 +122,23 @@ describe.each(LANGUAGES)('in %s', (...language) => {
   test('a failure that is not there leaves the words of the app', () => {
     const { note, ...line } = lineOf('IMAGE_REFUSED');
     expect(said({ ...line, note: { code: note!.code, fields: note!.fields } }, language)).toBe('What the app said.');
+  });
+
+  test('what follows from a failure is told behind it', () => {
+    const failed = new I2lError('CANCELLED', '').toShape();
+    const after = { DEVICE_WITH_LESS: '1 GiB', DEVICE_GIVEN_UP: 'CPU', SOURCE_ASKED_AGAIN: 'hub', SOURCE_TRIED_NEXT: 'hub' };
+    const [, dictionary, format] = language;
+    for (const [code, word] of Object.entries(after)) {
+      const sentence = said(lineOf(code as NoteCode, fieldsOf(code as NoteCode), failed), language);
+      expect(sentence.split(sentenceOf(failed, dictionary.errors, format))[1]).toContain(word);
+    }
+  });
+
+  test('a number that is none leaves the words of the app', () => {
+    for (const bytes of ['many', ['1', '2'], Number.NaN]) {
+      const note = { code: 'WEIGHTS_KEPT' as const, fields: { bytes } };
+      expect(said({ at: 0, text: 'What the app said.', note }, language)).toBe('What the app said.');
+    }
   });
 
   test('a line of an older version, and a note of a later one, are told as the app says it', () => {

@@ -19,7 +19,7 @@ export class Told {
     this.#failure = failure;
   }
 
-  /** False once a field was told that is absent: another version's, whose sentence would have a hole. */
+  /** False once a field was told that is absent, or no number where one is told: another version's, whose sentence would have a hole. */
   get isWhole(): boolean {
     return !this.#lacks;
   }
@@ -46,20 +46,20 @@ export class Told {
 
   /** Of a file. */
   bytes(name: string): string {
-    return this.#format.bytes(Number(this.#get(name)));
+    return this.#format.bytes(this.#number(name));
   }
 
   number(name: string): string {
-    return this.#format.number(Number(this.#get(name)));
+    return this.#format.number(this.#number(name));
   }
 
   memory(name: string): string {
-    return this.#format.memory(Number(this.#get(name)));
+    return this.#format.memory(this.#number(name));
   }
 
   /** @param unit seconds in one of the field's */
   duration(name: string, unit = 1): string {
-    return this.#format.duration(Number(this.#get(name)) * unit);
+    return this.#format.duration(this.#number(name) * unit);
   }
 
   /** The file, the folder or the thing that it is about, and a colon; nothing where none is known. */
@@ -84,6 +84,12 @@ export class Told {
   oneOf<Value extends string>(name: string, values: readonly Value[]): Value | undefined {
     const value = values.find((known) => this.is(name, known));
     if (value === undefined) this.#lacks = true;
+    return value;
+  }
+
+  #number(name: string): number {
+    const value = Number(this.#get(name));
+    if (!Number.isFinite(value)) this.#lacks = true;
     return value;
   }
 

@@ -41,10 +41,9 @@ export const notes: Notes = {
   WEIGHTS_KEPT: (told) => `The next job finds ${told.bytes('bytes')} of encoders in memory.`,
   DEVICE_NOT_OFFERED: (told) => `${device(told)} is not offered by this build. The CPU is used in its place.`,
   DEVICE_TEST_FAILED: (told) => `${device(told)} can’t be used: ${fault(told)} The CPU is used in its place.`,
-  DEVICE_WITH_LESS: because(
-    (told) => `${device(told)} failed. The job goes on there with stages of at most ${told.memory('vram')}`,
-  ),
-  DEVICE_GIVEN_UP: because((told) => `${device(told)} failed. The job goes on on the CPU`),
+  DEVICE_WITH_LESS: (told) =>
+    `${device(told)} failed: ${told.failure()} The job goes on there with stages of at most ${told.memory('vram')}.`,
+  DEVICE_GIVEN_UP: (told) => `${device(told)} failed: ${told.failure()} The job goes on, on the CPU.`,
   LORA_NOT_MADE: (told) => `LoRA not made: ${told.failureOf('file', ': ')}`,
   LORA_ALREADY_THERE: ofFile('the same LoRA is there already, so nothing was written.'),
   LORA_OTHER_NAME: (told) =>
@@ -62,8 +61,8 @@ export const notes: Notes = {
   TRAINING_MODULES_LEFT_OUT: (told) =>
     `${told.text('trainer')} can’t train ${told.number('left')} of the ${told.number('modules')} modules and leaves them out.`,
   SOURCE_QUICKEST: (told) => `${told.text('hub')} answers quickest (${told.text('source')}).`,
-  SOURCE_ASKED_AGAIN: because((told) => `${told.text('source')} is asked again`),
-  SOURCE_TRIED_NEXT: because((told) => `${told.text('source')} is tried now`),
+  SOURCE_ASKED_AGAIN: (told) => `${told.failure()} ${told.text('source')} is asked again.`,
+  SOURCE_TRIED_NEXT: (told) => `${told.failure()} ${told.text('source')} is tried now.`,
   DOWNLOAD_DAMAGED: ofFile('its checksum is wrong. All of it is fetched once more, to find the part that was damaged on its way.'),
   FAILED: because('Failed'),
 };

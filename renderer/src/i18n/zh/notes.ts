@@ -41,8 +41,8 @@ export const notes: Notes = {
   WEIGHTS_KEPT: (told) => `内存中保留了 ${told.bytes('bytes')} 的编码器权重，供下一个任务使用。`,
   DEVICE_NOT_OFFERED: (told) => `此版本不支持 ${device(told)}，改用 CPU。`,
   DEVICE_TEST_FAILED: (told) => `${device(told)} 无法使用：${fault(told)}改用 CPU。`,
-  DEVICE_WITH_LESS: because((told) => `${device(told)} 出错，任务在其上以每段不超过 ${told.memory('vram')} 的方式继续`),
-  DEVICE_GIVEN_UP: because((told) => `${device(told)} 出错，任务改在 CPU 上继续`),
+  DEVICE_WITH_LESS: (told) => `${device(told)} 出错：${told.failure()}任务仍在该设备上继续，每段不超过 ${told.memory('vram')}。`,
+  DEVICE_GIVEN_UP: (told) => `${device(told)} 出错：${told.failure()}任务改在 CPU 上继续。`,
   LORA_NOT_MADE: (told) => `未能制作 LoRA：${told.failureOf('file', '：')}`,
   LORA_ALREADY_THERE: ofFile('那里已有相同的 LoRA，因此没有写入。'),
   LORA_OTHER_NAME: (told) =>
@@ -57,8 +57,8 @@ export const notes: Notes = {
   TRAINING_MODULES_LEFT_OUT: (told) =>
     `${told.text('trainer')} 无法训练 ${told.number('modules')} 个模块中的 ${told.number('left')} 个，这些模块会被略去。`,
   SOURCE_QUICKEST: (told) => `${told.text('hub')} 响应最快（${told.text('source')}）。`,
-  SOURCE_ASKED_AGAIN: because((told) => `正在重新询问 ${told.text('source')}`),
-  SOURCE_TRIED_NEXT: because((told) => `现在改用 ${told.text('source')}`),
+  SOURCE_ASKED_AGAIN: (told) => `${told.failure()}正在重新询问 ${told.text('source')}。`,
+  SOURCE_TRIED_NEXT: (told) => `${told.failure()}现在改用 ${told.text('source')}。`,
   DOWNLOAD_DAMAGED: ofFile('校验值不符。将全部重新下载一次，以找出传输中损坏的部分。'),
   FAILED: because('失败'),
 };
