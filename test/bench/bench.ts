@@ -14,7 +14,7 @@ import { benchResident } from './resident.ts';
  * machine named. Run by hand, see USAGE.
  */
 const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--repeats 3] [--warm] [--reference FILE] [--folder DIR] [--keep]
-       npm run bench -- experts [--images 1,5] [--memory 4GiB] [--folder DIR] [--keep]
+       npm run bench -- experts [--images 1,5] [--memory 4GiB] [--fast] [--folder DIR] [--keep]
        npm run bench -- fast [--images 1,5] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- resident [--images 1,3] [--memory 6GiB,12GiB] [--fast] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
@@ -54,7 +54,7 @@ if (positionals[0] === 'full' && (values.only === undefined || values.only === '
   const budgets = memory.split(',').map(parseBytes);
   await benchResident({ imageCounts, budgets, isFast: values.fast, folder, keep });
 } else if (positionals[0] === 'experts') {
-  await benchExperts({ imageCounts, memory, folder, keep });
+  await benchExperts({ imageCounts, memory, isFast: values.fast, folder, keep });
 } else if (positionals[0] === 'rank' && Number(values.repeats) >= 1) {
   await benchRank({ folder, keep, repeats: Number(values.repeats) });
 } else if (positionals[0] === 'library' && Number(values.import) >= 0) {

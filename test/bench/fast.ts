@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { JobResult } from '../../main/contract/engine.ts';
 import { ENCODERS, makeModels, STYLE } from './full.ts';
 import { bestGemm } from './gemm.ts';
-import { judge, measured } from './measure.ts';
+import { judge, measured, tellCopies } from './measure.ts';
 import { photographs } from './photographs.ts';
 
 /**
@@ -46,9 +46,7 @@ async function compare(models: string, count: number, reference: Reference | und
     measured(['create', ...images, '--models', models, '--no-cache', '--no-library', '-o', output, ...options]);
   console.log(`${count} image${count === 1 ? '' : 's'}; best f32 Gemm ${(await bestGemm()).toFixed(0)} GFLOP/s`);
   const making = await create(fast, '--fast');
-  const made = making.result.networks.filter(({ network }) => network.endsWith('to 8 bits'));
-  for (const { network, seconds, weightBytes } of made)
-    console.log(`  ${network}: ${seconds.toFixed(1)} s, ${(weightBytes / seconds / 1e9).toFixed(2)} GB/s, once`);
+  tellCopies(making);
   const [plain, quick] = [await create(exact), await create(fast, '--fast')];
   for (const [name, { result, peak, wall }] of Object.entries({ 'as they are': plain, '--fast': quick }))
     console.log(`  ${name}: ${wall.toFixed(1)} s, ${encoderWords(result)}, peak of all processes ${(peak / 1e6).toFixed(0)} MB`);

@@ -36,3 +36,9 @@ export function judge(what: string, value: number, bar: number, sense: 'at most'
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(0)} MB`;
 }
+
+/** Copies of encoders in 8 bits that a job made first. */
+export function tellCopies({ result }: Measured): void {
+  for (const { network, seconds, weightBytes } of result.networks.filter(({ network: name }) => name.endsWith('to 8 bits')))
+    console.log(`  ${network}: ${seconds.toFixed(1)} s, ${(weightBytes / seconds / 1e9).toFixed(2)} GB/s, once`);
+}
