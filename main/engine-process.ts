@@ -47,10 +47,16 @@ export type StartEngineProcess = (env: NodeJS.ProcessEnv, listener: EngineListen
 /**
  * What keeps the engine's process small: short-lived values of JavaScript get little room, the garbage collector can be
  * called when large buffers are no longer used, and glibc has one pool of memory
- * for all threads, not one each that holds on to what was freed; what is larger than 8 MiB goes back to the system.
+ * for all threads, not one each that holds on to what was freed; what is larger than 8 MiB goes back to the system. It then
+ * comes in pages of 2 MiB: two threads that fetch pages of 4 KiB for activations of tens of megabytes wait for each other
+ * (Qwen2.5-VL's large picture took 65 s, and takes 42).
  */
 export const ENGINE_ARGUMENTS: readonly string[] = ['--max-semi-space-size=1', '--expose-gc'];
-export const ENGINE_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: String(8 << 20) };
+export const ENGINE_ENVIRONMENT = {
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_MMAP_THRESHOLD_: String(8 << 20),
+  GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1',
+};
 
 /**
  * Runs a job in a compute process of its own.
