@@ -7,6 +7,9 @@ import type { Amount } from '../onnx/cost.ts';
  */
 export const ENGINE_BASELINE_BYTES = 192 << 20;
 
+/** What a process holds on to of jobs that it has done (measured: up to 72 MiB), beside what is kept for the next on purpose. */
+export const USED_ENGINE_BYTES = 64 << 20;
+
 /** What a device's driver takes beside that, for the most part while it compiles (measured with a software driver: 230 MB). */
 const DRIVER_BYTES = 224 << 20;
 

@@ -15,7 +15,7 @@ import { memoryRefusal } from '../offload/shortfall.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
 import type { WeightKeeper } from '../offload/weight-keeper.ts';
-import { baselineOf } from './baseline.ts';
+import { baselineOf, USED_ENGINE_BYTES } from './baseline.ts';
 import { guessedMachine } from './machines.ts';
 
 /** What every pipeline is given: how to speak to the user, and when to stop. */
@@ -152,12 +152,12 @@ export function bytesThatStay(network: PreparedNetwork, { groups, weightsAs }: N
 /** Jobs of no more images leave the same room for what is kept, so that it fits beside each of them. */
 const USUAL_IMAGES = 8;
 
-/** Bytes that a job leaves of its budget, for what is kept. @param plans of these works */
+/** Bytes that a job leaves of its budget, for what is kept by an engine that does several. @param plans of these works */
 export function roomBeside(works: readonly Work[], allowed: Allowance, plans: Iterable<NetworkPlan>): number {
   const usual = works.map(({ network, images }) => ({ network, images: Math.max(images, USUAL_IMAGES) }));
   if (usual.some((work) => shortfalls(requestOf(work, allowed)).length > 0)) return 0;
   const peaks = [...plans, ...planAll(usual, allowed).values()].map(({ peakBytes }) => peakBytes);
-  return allowed.memory - Math.max(...peaks);
+  return Math.max(0, allowed.memory - USED_ENGINE_BYTES - Math.max(...peaks));
 }
 
 function canPlan(works: readonly Work[], budgets: Budgets): boolean {

@@ -139,7 +139,7 @@ describe('Encoders that stay between jobs', () => {
   beforeAll(() => void makeRandomEncoders(random, LAYERS));
 
   const kinds = { 'as they are': undefined, 'in 8 bits': { folder: join(folder, 'kept 8-bit') } };
-  const cases = Object.entries(kinds).flatMap(([kind, eightBit]) => [768, 1024].map((budget) => ({ kind, eightBit, budget })));
+  const cases = Object.entries(kinds).flatMap(([kind, eightBit]) => [832, 1088].map((budget) => ({ kind, eightBit, budget })));
   test.each(cases)('$kind, within $budget MiB', async ({ kind, eightBit, budget }) => {
     const memory = budget * MIB;
     const keeper = new EngineKeeper();
