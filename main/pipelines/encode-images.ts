@@ -3,7 +3,6 @@ import type { HostTensor } from '../contract/tensor.ts';
 import { readCrops, type Crops } from '../imaging/read-crops.ts';
 import type { Chunk } from '../offload/group.ts';
 import type { NetworkRunner, PipelineContext } from './context.ts';
-import type { EightBitCopy } from './eight-bit-copy.ts';
 import { makeCopies } from './eight-bit-copies.ts';
 import type { EmbeddingStore } from './embedding-store.ts';
 import type { ImageSets, SetImage } from './image-sets.ts';
@@ -92,11 +91,8 @@ interface EncoderResult {
 }
 
 /** Runs one encoder over all images. @throws I2lError NOT_FINITE */
-async function runEncoder(
-  runner: NetworkRunner,
-  { encoder, network, remake, copy }: EncoderWork,
-  images: readonly ReadyImage[],
-): Promise<EncoderResult[]> {
+async function runEncoder(runner: NetworkRunner, work: EncoderWork, images: readonly ReadyImage[]): Promise<EncoderResult[]> {
+  const { encoder, network, remake } = work;
   const results = encoder.outputs.map((output) => ({ output, rows: images.map(() => new Float32Array(output.width)) }));
   const load = (chunk: Chunk): Record<string, HostTensor> => ({ [encoder.state]: stack(images, encoder, chunk) });
   const sink = (name: string, { data }: HostTensor, { first, count }: Chunk): void => {
@@ -106,17 +102,16 @@ async function runEncoder(
     for (let i = 0; i < count; i++) result.rows[first + i]?.set((data as Float32Array).subarray(i * width, (i + 1) * width));
   };
   await runner.run(network, { load, sink }, images.length, remake?.());
-  if (!results.every(({ rows }) => rows.every(isFinite))) {
-    throw notFinite(encoder, copy);
-  }
+  if (!results.every(({ rows }) => rows.every(isFinite))) throw notFinite(work);
   return results;
 }
 
-/** A copy that gave it is removed: the next job makes it anew, and tells whether the weights themselves are damaged. */
-function notFinite(encoder: OpenEncoder, copy: EightBitCopy | undefined): I2lError {
+/** An old copy may be damaged: the next job makes it anew. Of one that this job has made, the weights themselves are. */
+function notFinite({ encoder, copy, remake }: EncoderWork): I2lError {
   copy?.remove();
-  const file = copy?.path ?? encoder.path;
-  const what = copy ? 'this 8-bit copy may be damaged and is removed; run the job again' : 'the file may be damaged';
+  const suspect = remake ? undefined : copy;
+  const file = suspect?.path ?? encoder.path;
+  const what = suspect ? 'this 8-bit copy may be damaged and is removed; run the job again' : 'the file may be damaged';
   return new I2lError('NOT_FINITE', `${file}: its output is not a finite number; ${what}.`, { file });
 }
 

@@ -89,6 +89,17 @@ describe('photographs to a LoRA with encoders in 8 bits', () => {
     expect(readFileSync(again.output).equals(readFileSync(whole.output))).toBe(true);
   });
 
+  test('damage that no copy holds is told of the file itself', async () => {
+    const broken = copyModels(join(folder, 'broken'));
+    const file = join(broken, 'siglip2-g384', 'model.safetensors');
+    const norm = [...readSafetensors(file).tensors.values()].find(({ name }) => name.endsWith('layer_norm1.weight'));
+    const fd = openSync(file, 'r+');
+    writeSync(fd, Buffer.alloc(norm?.length ?? 0, 0xff), 0, norm?.length, norm?.offset);
+    closeSync(fd);
+    const job = { ...photographsJob(join(folder, 'never.safetensors'), broken), eightBit: { folder: join(folder, 'of broken') } };
+    for (let i = 0; i < 2; i++) await expect(runJob(silent, job)).rejects.toMatchObject({ code: 'NOT_FINITE', fields: { file } });
+  });
+
   test('embeddings of 8 bits and of full weights are not taken for one another', async () => {
     const cache = { folder: join(folder, 'cache'), limit: 2 ** 30 };
     const jobs = [{}, { eightBit: { folder: copies } }, {}, { eightBit: { folder: copies } }];
