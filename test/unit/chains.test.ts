@@ -2,10 +2,12 @@ import { rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { HostTensor, TensorMap } from '../../main/contract/tensor.ts';
+import { ChainRunner } from '../../main/linear/chain-runner.ts';
 import type { LinearChain } from '../../main/linear/chain.ts';
 import { chainStage } from '../../main/offload/chain-stage.ts';
 import { runNetwork } from '../../main/offload/executor.ts';
 import type { NetworkRun } from '../../main/offload/group.ts';
+import { readInto } from '../../main/offload/placed-reads.ts';
 import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
 import { stageCosts, type Port, type Stage } from '../../main/offload/stage.ts';
 import { IMAGES } from '../../main/onnx/graph.ts';
@@ -127,6 +129,34 @@ test('an image’s results are the same bits alone and among others, and with an
     expect([...b.data].filter((_, at) => at % (7 * RANK) < RANK)).toEqual([...(alone.get(`${i} B`)?.data ?? [])]);
   }
   expect(await run(stages, { ...plan, lanes: 3 })).toEqual(together);
+});
+
+test('memory that grows on the way, wherever that is, loses nothing', () => {
+  const checkpoint = Checkpoint.open(file);
+  const [first, second] = [checkpoint.tensor('0.in', [BETWEEN, WIDTH]), checkpoint.tensor('1.out', [OUT[1] ?? 0, BETWEEN])];
+  const bytes = first.length + second.length;
+  const common = { input: 'x', layers: [{ weight: first }, { weight: second }], rank: RANK, dtype: 'BF16' } as const;
+  const chains = (['below', 'beside'] as const).map((images): LinearChain => ({ ...common, name: images, images }));
+  /** @param free bytes behind the weights, before it grows */
+  const run = (free: number): { readonly results: Record<string, HostTensor>; readonly hasGrown: boolean } => {
+    const runner = new ChainRunner();
+    const whole = Math.ceil((bytes + free) / 2 ** 16) * 2 ** 16;
+    runner.memory.take(whole);
+    runner.memory.release(whole - free);
+    const at = whole - free - bytes;
+    readInto(runner.memory.buffer, [
+      { ...first, at },
+      { ...second, at: at + first.length },
+    ]);
+    const before = runner.memory.buffer.byteLength;
+    const results = runner.run(chains, stateOf(11), (weight) => (weight === first ? at : at + first.length));
+    return { results, hasGrown: runner.memory.buffer.byteLength > before };
+  };
+  const roomy = run(2 ** 20);
+  expect(roomy.hasGrown).toBe(false);
+  const tight = Array.from({ length: 20 }, (_, i) => run(512 * i));
+  for (const { results } of tight) expect(results).toEqual(roomy.results);
+  expect(tight.filter(({ hasGrown }) => hasGrown).length).toBeGreaterThan(10);
 });
 
 test('other types, and what is added, are left to graphs', () => {
