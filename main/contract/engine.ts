@@ -16,6 +16,9 @@ export type EngineRequest = z.infer<typeof requestSchema>;
 /** Ends the names of steps whose weights have waited in the engine since an earlier job: nothing is read. */
 export const KEPT_STEP = ', in memory';
 
+/** Ends the name of the step that makes a copy of an encoder's weights in 8 bits, behind the encoder's own. */
+export const COPY_STEP = ' to 8 bits';
+
 const progressSchema = z.object({
   type: z.literal('progress'),
   /** E.g. 'siglip2', 'dinov3', 'style'. */
@@ -108,7 +111,8 @@ export const resultSchema = z.object({
 const failedSchema = z.object({ type: z.literal('failed'), error: errorShapeSchema });
 
 export const eventSchema = z.discriminatedUnion('type', [
-  noteSchema.extend({ type: z.literal('note') }),
+  // Its type comes first, as in the others: a program reads it so from --json.
+  z.object({ type: z.literal('note'), ...noteSchema.shape }),
   progressSchema,
   loraSchema,
   setFailedSchema,

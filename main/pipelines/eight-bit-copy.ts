@@ -1,5 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { COPY_STEP } from '../contract/engine.ts';
 import { I2lError } from '../contract/errors.ts';
 import { rowsOf, type HostTensor, type TensorRange } from '../contract/tensor.ts';
 import { joinStages, type Stage } from '../offload/stage.ts';
@@ -73,7 +74,7 @@ export class EightBitCopy {
   /** The work of making it. */
   prepare(): PreparedNetwork {
     const stages = this.#products.flatMap((product) => tilesOf(product).map((tile) => stageOf(tile)));
-    return prepare(`${this.#encoder.name} to 8 bits`, stages, { wholeBatch: true });
+    return prepare(this.#encoder.name + COPY_STEP, stages, { wholeBatch: true });
   }
 
   /**

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { JobResult } from '../../main/contract/engine.ts';
+import { COPY_STEP, type JobResult } from '../../main/contract/engine.ts';
 import { watchProcesses, type Usage } from './process-watch.ts';
 
 const command = fileURLToPath(new URL('../../build/i2l.mjs', import.meta.url));
@@ -39,6 +39,6 @@ export function megabytes(bytes: number): string {
 
 /** Copies of encoders in 8 bits that a job made first. */
 export function tellCopies({ result }: Measured): void {
-  for (const { network, seconds, weightBytes } of result.networks.filter(({ network: name }) => name.endsWith('to 8 bits')))
+  for (const { network, seconds, weightBytes } of result.networks.filter(({ network: name }) => name.endsWith(COPY_STEP)))
     console.log(`  ${network}: ${seconds.toFixed(1)} s, ${(weightBytes / seconds / 1e9).toFixed(2)} GB/s, once`);
 }

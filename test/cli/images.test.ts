@@ -67,6 +67,8 @@ test('each odd kind is used, with a note that names the file and says what was d
     expect(told[i]?.message).toContain(part);
     expect(told[i]?.code).toMatch(/^IMAGE_/);
   });
+  // Whoever reads --json by eye or by grep finds it as in the other lines.
+  expect(run.stdout.match(/^[{]"type":"note",/gm)).toHaveLength(told.length);
 });
 
 describe('a folder', () => {

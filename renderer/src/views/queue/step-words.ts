@@ -1,3 +1,4 @@
+import { COPY_STEP } from '../../../../main/contract/engine.ts';
 import { EXPERTS, type ExpertName } from '../../../../main/contract/experts.ts';
 import type { QueueProgress } from '../../../../main/contract/queue.ts';
 import type { Dictionary } from '../../i18n/en/index.ts';
@@ -8,8 +9,6 @@ const ENCODERS: ReadonlyMap<string, string> = new Map([
   ['dinov3', 'DINOv3'],
   ['qwen2.5-vl', 'Qwen2.5-VL'],
 ]);
-/** Behind an encoder's step, while its copy is made. */
-const COPIED = ' to 8 bits';
 
 /**
  * What a running job does now, in the user's language; the name of a file or a model is said as it is. A network's
@@ -21,8 +20,8 @@ export function stepWords(
 ): string {
   const { queue, create } = words;
   const { steps, read, copied, decoded } = queue.doing;
-  const model = ENCODERS.get(step.replace(COPIED, ''));
-  if (model !== undefined) return step.endsWith(COPIED) ? copied(model) : read(model);
+  const model = ENCODERS.get(step.replace(COPY_STEP, ''));
+  if (model !== undefined) return step.endsWith(COPY_STEP) ? copied(model) : read(model);
   const experts = step.split(' + ');
   if (experts.every(isExpert)) return decoded(experts.map((name) => create.expertNames[name]).join(' + '));
   return queue.stage(isStep(step, steps) ? steps[step] : step, stage);
