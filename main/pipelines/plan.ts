@@ -112,15 +112,18 @@ export interface Prediction {
   readonly networks: readonly { readonly network: string; readonly seconds: number }[];
 }
 
-/** What a job would take on each of these machines. @throws as create does */
+/** What a job would take on each of these machines; copies in 8 bits are the CPU's. @throws as create does */
 export function predictJob({ images, ...choice }: PlanJob, machines: readonly Machine[]): Prediction[] {
-  const open = openJob(choice);
+  const onCpu = openJob(choice);
+  const onDevice = choice.eightBit ? openJob({ ...choice, eightBit: undefined }) : onCpu;
   return machines.map((machine) => ({
     machine: machine.name,
-    networks: planParts(images, choice.memory, open, machine.cores).parts.map(({ prepared, plan }) => ({
-      network: prepared.name,
-      seconds: simulate(prepared.costs, plan, machine).seconds,
-    })),
+    networks: planParts(images, choice.memory, machine.device ? onDevice : onCpu, machine.cores).parts.map(
+      ({ prepared, plan }) => ({
+        network: prepared.name,
+        seconds: simulate(prepared.costs, plan, machine).seconds,
+      }),
+    ),
   }));
 }
 

@@ -10,7 +10,9 @@ import { predictJob, type PlanJob } from '../../main/pipelines/plan.ts';
 import { sparseModel } from '../models/sparse-models.ts';
 import { tempFolder } from '../unit/temp.ts';
 
-const models = join(tempFolder(), 'models');
+const folder = tempFolder();
+const models = join(folder, 'models');
+const eightBit = { folder: join(folder, '8-bit') };
 beforeAll(() => {
   for (const id of ['siglip2-g384', 'dinov3-7b', 'qwen-image-i2l-style']) sparseModel(join(models, id, 'model.safetensors'), id);
 });
@@ -19,9 +21,11 @@ const job = (images: number): PlanJob => ({
   ...{ models, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], dtype: 'bf16', memory: 1.5 * 2 ** 30, images },
 });
 
-function secondsOf(images: number, machine: Machine): Record<string, number> {
+function secondsOf(images: number, machine: Machine, extra: Partial<PlanJob> = {}): Record<string, number> {
   return Object.fromEntries(
-    predictJob(job(images), [machine]).flatMap(({ networks }) => networks.map(({ network, seconds }) => [network, seconds])),
+    predictJob({ ...job(images), ...extra }, [machine]).flatMap(({ networks }) =>
+      networks.map(({ network, seconds }) => [network, seconds]),
+    ),
   );
 }
 
@@ -35,6 +39,21 @@ describe('the published models', () => {
     for (const [network, seconds] of Object.entries(measured)) {
       expect(Math.abs((predicted[network] ?? 0) / seconds - 1), `${network}: ${predicted[network]} s`).toBeLessThan(0.25);
     }
+  });
+
+  test.each([
+    [1, 6.5],
+    [3, 16.5],
+  ])('with %i images in 8 bits, both encoders together, within 25 %%', (images, measured) => {
+    const { siglip2 = 0, dinov3 = 0 } = secondsOf(images, MEASURED, { eightBit });
+    expect(Math.abs((siglip2 + dinov3) / measured - 1), `${siglip2} + ${dinov3} s`).toBeLessThan(0.25);
+  });
+
+  test('8 bits change nothing where another device computes', () => {
+    const gpus = MACHINES.filter(({ device }) => device);
+    expect(gpus.length).toBeGreaterThan(0);
+    for (const gpu of gpus) expect(secondsOf(3, gpu, { eightBit })).toEqual(secondsOf(3, gpu));
+    expect(secondsOf(3, MEASURED, { eightBit })).not.toEqual(secondsOf(3, MEASURED));
   });
 
   test('a slower disk never makes it faster, and a hard disk takes what it takes to read them', () => {
