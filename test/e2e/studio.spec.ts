@@ -1,5 +1,6 @@
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { connect, type AppClient } from './client.ts';
 import { createLoras, makeSet } from './create-loras.ts';
 import { examplePath, EXAMPLES, fillSet, jobNamed, open } from './create-screen.ts';
@@ -106,9 +107,14 @@ test('encoders stay ready, as the estimate and the log say, where the setting fo
   await keep.check();
   await fillSet(studio, 'Ready for more');
   await expect(estimate).toContainText('Stays ready');
-  await createLoras(client, [['Ready for more', EXAMPLES]]);
-  const [{ id } = { id: 0 }] = await client.api.jobs.list({ states: ['done'] });
-  expect((await client.api.jobs.log({ id })).map(({ text }) => text).join('\n')).toContain('of encoders in memory');
+  // Nobody has seen it: images whose embeddings are kept need no encoders, and none would stay.
+  const unseen = join(app.home, 'unseen.png');
+  await sharp(examplePath('sea.jpg')).resize(200).toFile(unseen);
+  const set = await makeSet(client, 'Ready for more', [unseen]);
+  const { api } = client;
+  const { id } = await api.recipe.create({ setIds: [set], target: 'qwen-image', experts: [{ name: 'style', strength: 1 }] });
+  await expect.poll(async () => (await api.jobs.get({ id })).state, { timeout: 60_000 }).toBe('done');
+  expect((await api.jobs.log({ id })).map(({ text }) => text).join('\n')).toContain('of encoders in memory');
   client.close();
 });
 
