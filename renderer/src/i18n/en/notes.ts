@@ -1,27 +1,8 @@
-import { DEVICE_FAULTS, DEVICES } from '../../../../main/contract/devices.ts';
-import type { Notes, Sentence, Told } from '../told.ts';
+import { notePartsIn } from '../note-parts.ts';
+import type { Notes } from '../told.ts';
 import { faultOf, settings } from './settings.ts';
 
-const ofFile =
-  (words: string | Sentence): Sentence =>
-  (told) =>
-    `${told.text('file')}: ${typeof words === 'string' ? words : words(told)}`;
-
-/** Before the sentence of what went wrong. */
-const because =
-  (words: string | Sentence): Sentence =>
-  (told) =>
-    `${typeof words === 'string' ? words : words(told)}: ${told.failure()}`;
-
-function device(told: Told): string {
-  const known = told.oneOf('device', DEVICES);
-  return known === undefined ? '' : settings.devices[known];
-}
-
-function fault(told: Told): string {
-  const known = told.oneOf('fault', DEVICE_FAULTS);
-  return known === undefined ? '' : faultOf({ fault: known, why: told.text('why') });
-}
+const { ofFile, because, device, fault } = notePartsIn({ colon: ': ', devices: settings.devices, faultOf });
 
 /** What a job's log says, beside failures. */
 export const notes: Notes = {
