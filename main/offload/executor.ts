@@ -1,11 +1,11 @@
 import type { HostTensor } from '../contract/tensor.ts';
 import {
-  chunksOf,
   forget,
   freed,
   goOn,
   groupDone,
   groupJoiner,
+  loadChunks,
   named,
   pick,
   type Chunk,
@@ -31,9 +31,7 @@ export async function runNetwork(run: NetworkRun): Promise<void> {
 }
 
 async function runInTurn(run: NetworkRun): Promise<void> {
-  const { plan } = run;
-  const chunks = chunksOf(plan.images, plan.imagesPerRun);
-  const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
+  const { chunks, states } = loadChunks(run);
   const supply = supplyFor(run);
   const sessions = new GroupSessions(run);
   const join = groupJoiner(run);

@@ -108,8 +108,16 @@ export function groupDone(run: NetworkRun, { group, name }: Pick<JoinedGroup, 'g
   run.onGroup(group, name);
 }
 
-/** The images of a plan, run by run. */
-export function chunksOf(images: number, perRun: number): Chunk[] {
+/** The images of a plan, run by run, each with the state that the first stages take. */
+export function loadChunks({ plan, load }: Pick<NetworkRun, 'plan' | 'load'>): {
+  readonly chunks: readonly Chunk[];
+  readonly states: readonly Map<string, HostTensor>[];
+} {
+  const chunks = chunksOf(plan.images, plan.imagesPerRun);
+  return { chunks, states: chunks.map((chunk) => new Map(Object.entries(load(chunk)))) };
+}
+
+function chunksOf(images: number, perRun: number): Chunk[] {
   return Array.from({ length: Math.ceil(images / perRun) }, (_, i) => ({
     first: i * perRun,
     count: Math.min(perRun, images - i * perRun),

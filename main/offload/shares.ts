@@ -1,12 +1,12 @@
 import type { HostTensor } from '../contract/tensor.ts';
 import type { GraphWeight } from '../onnx/built-graph.ts';
 import {
-  chunksOf,
   forget,
   freed,
   goOn,
   groupDone,
   groupJoiner,
+  loadChunks,
   named,
   pick,
   type Chunk,
@@ -30,8 +30,7 @@ type Shares = readonly [JoinedGroup, ...JoinedGroup[]];
  */
 export async function runInShares(run: NetworkRun): Promise<void> {
   const { plan } = run;
-  const chunks = chunksOf(plan.images, plan.imagesPerRun);
-  const states = chunks.map((chunk) => new Map(Object.entries(run.load(chunk))));
+  const { chunks, states } = loadChunks(run);
   const threads = new Threads(LANE_SCRIPT, plan.shares, { threads: plan.threadsPerShare } satisfies LaneSetup);
   const buffers = buffersFor(run);
   const join = shareJoiner(run);

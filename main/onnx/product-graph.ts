@@ -119,7 +119,7 @@ export class ProductGraph extends ShapeGraph {
     this.#products.set(place, weight);
     const layer = { weight, bias: bias && rowsOf(bias, first, count) };
     const copy = this.#eightBit?.get(place);
-    const product = copy ? this.#inBytes(x, copy, layer, part) : this.#inPieces(x, layer, part);
+    const product = copy ? this.#inBytes(x, copy, layer.bias, part) : this.#inPieces(x, layer, part);
     this.countFlops(x, 2 * inner * count);
     return this.reshape(product, [...x.dims.slice(0, -1), count]);
   }
@@ -146,8 +146,9 @@ export class ProductGraph extends ShapeGraph {
   }
 
   /** @param bias of the part's rows; @returns [rows of x, rows of the part] */
-  #inBytes(x: Value, copy: EightBitWeight, { weight, bias }: Layer, part: Part): Value {
-    const rows = this.#rowsInBytes(x, turnSize(wholeOf(weight).columns[1]));
+  #inBytes(x: Value, copy: EightBitWeight, bias: TensorRange | undefined, part: Part): Value {
+    const [, inner = 0] = copy.values.shape;
+    const rows = this.#rowsInBytes(x, turnSize(inner));
     const tiles = tilesOf(copy, part).map((tile) => byteProduct(this, rows, tile));
     const product = this.mul(this.concat(tiles, 1), rows.steps);
     return bias ? this.add(product, this.vector(bias, part.rows[1])) : product;
