@@ -1,8 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { HostTensor, TensorRange } from '../../main/contract/tensor.ts';
-import { readInto } from '../../main/offload/placed-reads.ts';
-import { feedsFrom, layOut, viewsOf } from '../../main/offload/weight-buffer.ts';
 import type { Stage } from '../../main/offload/stage.ts';
 import { canShareBytes, tileCount, tilesOf, turnSize, type EightBitWeights } from '../../main/onnx/eight-bit.ts';
 import { exactByteType, type ByteType } from '../../main/onnx/exact-bytes.ts';
@@ -15,6 +13,7 @@ import { float32Bytes, readValues } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { cosine } from '../parity/goldens.ts';
 import { makeCopy } from '../parity/make-copy.ts';
+import { fedTo } from './fed-weights.ts';
 import { tempFolder } from './temp.ts';
 
 const folder = tempFolder();
@@ -63,13 +62,10 @@ async function run(
 ): Promise<Float32Array> {
   const g = new Graph({ fusedAttention: true, weightsAs: 'fed', ...options });
   g.output('y', build(g, g.input('x', [IMAGES, ROWS, IN])));
-  const { weights, ...graph } = g.build();
-  const layout = layOut(weights);
-  const buffer = new ArrayBuffer(layout.bytes);
-  readInto(buffer, layout.reads);
-  const session = await Session.create(graph, { device: 'cpu', threads: 1 });
+  const built = g.build();
+  const session = await Session.create(built, { device: 'cpu', threads: 1 });
   try {
-    return (await session.run({ x, ...feedsFrom(viewsOf(weights, layout), buffer) }))['y']?.data as Float32Array;
+    return (await session.run({ x, ...fedTo(built) }))['y']?.data as Float32Array;
   } finally {
     await session.release();
   }

@@ -1,24 +1,14 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import {
-  DTYPES,
-  elementCount,
-  rowsOf,
-  viewOf,
-  type Dtype,
-  type HostTensor,
-  type TensorMap,
-  type TensorRange,
-} from '../../main/contract/tensor.ts';
-import { readInto } from '../../main/offload/placed-reads.ts';
-import { feedsFrom, layOut, viewsOf } from '../../main/offload/weight-buffer.ts';
+import { DTYPES, elementCount, rowsOf, viewOf, type Dtype, type HostTensor, type TensorRange } from '../../main/contract/tensor.ts';
 import { Graph, IMAGES, type BuiltGraph, type Dim, type Value, type GraphOptions } from '../../main/onnx/graph.ts';
 import { ELEMENT } from '../../main/onnx/proto.ts';
 import { Session } from '../../main/onnx/runtime.ts';
 import { Checkpoint } from '../../main/weights/checkpoint.ts';
 import { float32Bytes, readValues, toBfloat16, toFloat32 } from '../../main/weights/values.ts';
 import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
+import { fedTo } from './fed-weights.ts';
 import { tempFolder } from './temp.ts';
 
 const folder = tempFolder();
@@ -103,15 +93,6 @@ async function run(
   } finally {
     await session.release();
   }
-}
-
-/** Its weights, where it takes them as inputs. */
-function fedTo({ weights }: BuiltGraph): TensorMap {
-  const fed = weights.filter(({ input }) => input);
-  const layout = layOut(fed);
-  const buffer = new ArrayBuffer(layout.bytes);
-  readInto(buffer, layout.reads);
-  return feedsFrom(viewsOf(fed, layout), buffer);
 }
 
 /** Within float rounding of the reference, each value by itself. */
