@@ -82,7 +82,7 @@ function installWords({ kind, root, lorasFolders, notes }: ComfyInstall): string
     const said = facts.filter((fact) => typeof fact === 'string').join(', ');
     return `  ${path}${said === '' ? '' : ` (${said})`}`;
   });
-  return [`${root} (${kind})`, ...folders, ...notes.map((note) => `  ${note}`)].join('\n');
+  return [`${root} (${kind})`, ...folders, ...notes.map(({ message }) => `  ${message}`)].join('\n');
 }
 
 async function listExports({ report }: CommandContext): Promise<void> {

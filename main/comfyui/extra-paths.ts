@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, normalize, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
-import { systemCode } from '../contract/errors.ts';
+import { fileError, systemCode } from '../contract/errors.ts';
+import { note, type Note } from '../contract/notes.ts';
 import { MOST_SETTINGS_BYTES, type Surroundings } from './folders.ts';
 
 export interface ExtraFolder {
@@ -13,8 +14,8 @@ export interface ExtraFolder {
 export interface ExtraPaths {
   /** In the order in which ComfyUI adds them. */
   readonly folders: readonly ExtraFolder[];
-  /** What could not be used, one sentence each, for the user. */
-  readonly notes: readonly string[];
+  /** What could not be used. */
+  readonly notes: readonly Note[];
 }
 
 /**
@@ -27,25 +28,34 @@ export function readExtraPaths(file: string, surroundings: Surroundings): ExtraP
   try {
     const kind = statSync(file);
     if (!kind.isFile()) return { folders: [], notes: [] };
-    if (kind.size > MOST_SETTINGS_BYTES) return { folders: [], notes: [`${file}: it is too large and was not read.`] };
+    if (kind.size > MOST_SETTINGS_BYTES) {
+      const message = `${file}: it is too large, so its folders are not listed.`;
+      return { folders: [], notes: [note('COMFYUI_PATHS_TOO_LARGE', message, { file, bytes: kind.size })] };
+    }
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    const absent = ['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '');
-    return { folders: [], notes: absent ? [] : [`${file}: it can't be read, so its folders are not listed.`] };
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return { folders: [], notes: [] };
+    const unreadable = fileError(file, 'read', error);
+    const message = `${unreadable.message} Its folders are not listed.`;
+    return { folders: [], notes: [note('COMFYUI_PATHS_UNREADABLE', message, { file }, unreadable)] };
   }
   return parseExtraPaths(text, file, surroundings);
 }
 
 function parseExtraPaths(text: string, file: string, surroundings: Surroundings): ExtraPaths {
   const sections = parseYaml(text);
-  if (sections === undefined) return { folders: [], notes: [`${file}: it is not valid YAML, so its folders are not listed.`] };
+  if (sections === undefined) {
+    const message = `${file}: it is not valid YAML, so its folders are not listed.`;
+    return { folders: [], notes: [note('COMFYUI_PATHS_NO_YAML', message, { file })] };
+  }
   const folders: ExtraFolder[] = [];
-  const notes: string[] = [];
+  const notes: Note[] = [];
   for (const [name, section] of Object.entries(sections)) {
     if (!isRecord(section) || section['loras'] === undefined) continue;
     const { loras, base_path: base } = section;
     if (typeof loras !== 'string' || !(base === undefined || typeof base === 'string')) {
-      notes.push(`${file}: loras and base_path of "${name}" need to be text; the section is not used.`);
+      const message = `${file}: loras and base_path of "${name}" need to be text; the section is not used.`;
+      notes.push(note('COMFYUI_SECTION_LEFT_OUT', message, { file, section: name }));
       continue;
     }
     const folder = base === undefined ? dirname(file) : resolve(dirname(file), expand(base, surroundings));

@@ -1,20 +1,12 @@
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { statSync } from 'node:fs';
+import type { InstallKind } from '../contract/comfyui.ts';
 import { fileError, I2lError } from '../contract/errors.ts';
+import { note, type Note } from '../contract/notes.ts';
 import { readExtraPaths } from './extra-paths.ts';
 import { isFolder, isWritable, realPath, type Surroundings } from './folders.ts';
-import {
-  isComfyRoot,
-  place,
-  stabilityMatrixPlace,
-  systemFolders,
-  wellKnownPlaces,
-  type InstallKind,
-  type Place,
-} from './places.ts';
-
-export type { InstallKind } from './places.ts';
+import { isComfyRoot, place, stabilityMatrixPlace, systemFolders, wellKnownPlaces, type Place } from './places.ts';
 
 export interface LorasFolder {
   readonly path: string;
@@ -29,8 +21,8 @@ export interface ComfyInstall {
   readonly root: string;
   /** In the order in which ComfyUI searches them; at least one. */
   readonly lorasFolders: readonly LorasFolder[];
-  /** What could not be used, one sentence each, for the user. */
-  readonly notes: readonly string[];
+  /** What could not be used. */
+  readonly notes: readonly Note[];
 }
 
 export interface SearchOptions extends Partial<Surroundings> {
@@ -115,7 +107,7 @@ interface Found extends Pick<LorasFolder, 'path' | 'source'> {
 /** Folders in ComfyUI's order: conventional ones, the yaml's after them, but those of an is_default section before. */
 function openPlace({ kind, root, loras, roots, yamls }: Place, surroundings: Surroundings): ComfyInstall | undefined {
   const folders = new Map<string, Found>();
-  const notes: string[] = [];
+  const notes: Note[] = [];
   for (const path of [...loras, ...roots.map((folder) => join(folder, 'models', 'loras'))]) {
     const real = realPath(path);
     // ComfyUI makes its loras folder at its first start; models without a parent is a guess that failed.
@@ -127,7 +119,7 @@ function openPlace({ kind, root, loras, roots, yamls }: Place, surroundings: Sur
     notes.push(...extra.notes);
     for (const { path, isDefault } of extra.folders) {
       if (!isFolder(path)) {
-        notes.push(`${yaml}: ${path} is not there, so it is not listed.`);
+        notes.push(folderMissing(yaml, path));
         continue;
       }
       const real = realPath(path);
@@ -140,4 +132,8 @@ function openPlace({ kind, root, loras, roots, yamls }: Place, surroundings: Sur
   if (order.length === 0) return undefined;
   const lorasFolders = order.map(({ path, source }, at) => ({ path, isDefault: at === 0, source, writable: isWritable(path) }));
   return { kind, root, lorasFolders, notes };
+}
+
+function folderMissing(file: string, folder: string): Note {
+  return note('COMFYUI_FOLDER_MISSING', `${file}: ${folder} is not there, so it is not listed.`, { file, folder });
 }

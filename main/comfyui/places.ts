@@ -1,9 +1,8 @@
 import { basename, dirname, join, resolve } from 'node:path';
+import type { InstallKind } from '../contract/comfyui.ts';
 import { appData, isFile, isFolder, localAppData, readJson, readSettings, subfolders, type Surroundings } from './folders.ts';
 
 /** Where ComfyUI and the programs that bring it along put themselves when nobody tells them otherwise. */
-
-export type InstallKind = 'git' | 'portable' | 'desktop' | 'desktop-new' | 'pinokio' | 'stability-matrix' | 'named';
 
 /** One install, before its folders are looked at. */
 export interface Place {

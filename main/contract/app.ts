@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { DEVICE_CHOICES } from './devices.ts';
 import { pathSchema } from './library-values.ts';
 import { PULL_SOURCES } from './models.ts';
+import { noteSchema } from './wire-notes.ts';
 
 /** The app itself: what it is and runs on, and what the user has set. */
 
@@ -78,8 +79,8 @@ export const appInfoSchema = z.object({
   dataFolder: z.string(),
   /** Where models are downloaded to, by the settings. */
   modelsFolder: z.string(),
-  /** What the user should know about this start, one sentence each: settings that could not be read … */
-  notes: z.array(z.string()),
+  /** What the user should know about this start: settings that could not be read … */
+  notes: z.array(noteSchema),
 });
 export type AppInfo = z.infer<typeof appInfoSchema>;
 

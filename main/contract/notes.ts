@@ -1,9 +1,9 @@
 import type { ErrorShape, Fields, I2lError } from './errors.ts';
 
 /**
- * Every note that a job gives on its way, with the names of its fields. A note is made with {@link note}: beside its
- * code and fields it has one English sentence, which the command line shows and nothing matches on. The interface
- * has words of its own for each code.
+ * Every note that the app gives, with the names of its fields: what a job says on its way, what was found wrong with
+ * a file that is not ours to mend. A note is made with {@link note}: beside its code and fields it has one English
+ * sentence, which the command line shows and nothing matches on. The interface has words of its own for each code.
  */
 export const NOTE_FIELDS = {
   // images
@@ -32,6 +32,15 @@ export const NOTE_FIELDS = {
   LORA_ALREADY_THERE: ['file'],
   LORA_OTHER_NAME: ['asked', 'name'],
   LORA_WITHOUT_PREVIEW: ['name'],
+  // ComfyUI installs
+  COMFYUI_PATHS_TOO_LARGE: ['file', 'bytes'],
+  COMFYUI_PATHS_UNREADABLE: ['file'],
+  COMFYUI_PATHS_NO_YAML: ['file'],
+  COMFYUI_SECTION_LEFT_OUT: ['file', 'section'],
+  COMFYUI_FOLDER_MISSING: ['file', 'folder'],
+  // settings
+  SETTINGS_NOT_READ: ['file', 'aside'],
+  SETTINGS_LEFT_OUT: ['file', 'settings', 'aside'],
   // training
   TRAINING_FILL_IN: ['setting', 'files', 'of'],
   TRAINING_NO_IMAGES: ['folder'],

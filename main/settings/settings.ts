@@ -2,6 +2,7 @@ import { mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DEFAULT_SETTINGS, settingsSchema, type Settings, type SettingsChange } from '../contract/app.ts';
 import { fileError, I2lError, systemCode } from '../contract/errors.ts';
+import { note, type Note } from '../contract/notes.ts';
 import { publishOver, writePart } from '../weights/atomic-copy.ts';
 
 export const SETTINGS_NAME = 'settings.json';
@@ -12,7 +13,7 @@ type Listener = (settings: Settings) => void;
 export class SettingsStore {
   readonly file: string;
   /** What was wrong with the file, for the user. */
-  readonly notes: readonly string[];
+  readonly notes: readonly Note[];
   #settings: Settings;
   #writing: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<Listener>();
@@ -68,7 +69,7 @@ function withoutUndefined(change: SettingsChange): Partial<Settings> {
 
 interface Loaded {
   readonly settings: Settings;
-  readonly notes: readonly string[];
+  readonly notes: readonly Note[];
 }
 
 async function load(file: string): Promise<Loaded> {
@@ -81,31 +82,42 @@ async function load(file: string): Promise<Loaded> {
   }
   const { settings, faults } = parseSettings(text);
   if (faults.length === 0) return { settings, notes: [] };
-  const aside = await setAside(file);
-  return {
-    settings,
-    notes: [`${file}: ${faults.join('; ')}. The defaults are used in their place; the file is kept as ${aside}.`],
-  };
+  return { settings, notes: [faultsNote(file, faults, await setAside(file))] };
+}
+
+/** What of a settings file can't be used: one setting, or all of it. */
+interface Fault {
+  readonly setting?: string;
+  readonly why: string;
+}
+
+function faultsNote(file: string, faults: readonly Fault[], aside: string): Note {
+  const said = faults.map(({ setting, why }) => (setting === undefined ? why : `${setting} can't be used (${why})`)).join('; ');
+  const message = `${file}: ${said}. The defaults are used in their place; the file is kept as ${aside}.`;
+  const settings = faults.flatMap(({ setting }) => setting ?? []);
+  return settings.length === 0
+    ? note('SETTINGS_NOT_READ', message, { file, aside })
+    : note('SETTINGS_LEFT_OUT', message, { file, settings, aside });
 }
 
 /** Every setting that is good by itself is taken. */
-export function parseSettings(text: string): { readonly settings: Settings; readonly faults: readonly string[] } {
+export function parseSettings(text: string): { readonly settings: Settings; readonly faults: readonly Fault[] } {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    return { settings: DEFAULT_SETTINGS, faults: ['it is no JSON'] };
+    return { settings: DEFAULT_SETTINGS, faults: [{ why: 'it is no JSON' }] };
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return { settings: DEFAULT_SETTINGS, faults: ['it is no JSON object'] };
+    return { settings: DEFAULT_SETTINGS, faults: [{ why: 'it is no JSON object' }] };
   }
   const good: Record<string, unknown> = { ...DEFAULT_SETTINGS };
-  const faults: string[] = [];
+  const faults: Fault[] = [];
   for (const [name, schema] of Object.entries(settingsSchema.shape)) {
     if (!Object.hasOwn(value, name)) continue;
     const parsed = schema.safeParse((value as Record<string, unknown>)[name]);
     if (parsed.success) good[name] = parsed.data;
-    else faults.push(`${name} can't be used (${parsed.error.issues[0]?.message ?? 'wrong'})`);
+    else faults.push({ setting: name, why: parsed.error.issues[0]?.message ?? 'wrong' });
   }
   return { settings: settingsSchema.parse(good), faults };
 }

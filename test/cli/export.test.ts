@@ -77,6 +77,16 @@ test('another content gets a new name; the same content is written once', async 
   expect(last['path']).toMatch(/my style-v2\.safetensors$/);
 });
 
+test('what of an install can’t be used is said in English, as a note with a code', async () => {
+  const user = new User();
+  user.home.comfy('ComfyUI');
+  const file = user.home.file('ComfyUI/extra_model_paths.yaml', 'a: [');
+  const { last } = await user.run('comfyui');
+  expect(last['installs']).toMatchObject([{ notes: [{ code: 'COMFYUI_PATHS_NO_YAML', fields: { file } }] }]);
+  const { stdout } = await runCli(['comfyui'], { env: { ...user.home.env, I2L_HOME: user.data } });
+  expect(stdout).toContain(`\n  ${file}: it is not valid YAML, so its folders are not listed.\n`);
+});
+
 test('no install, several, a folder that is none, a file that is no LoRA: each is said', async () => {
   const user = new User();
   expect(codeOf(await user.run('export', lora, '--comfyui'))).toBe('COMFYUI_NOT_FOUND');

@@ -16,7 +16,7 @@ function read(text: string, surroundings = LINUX) {
   const file = join(folder, 'extra_model_paths.yaml');
   writeFileSync(file, text);
   const { folders, notes } = readExtraPaths(file, surroundings);
-  return { folder, paths: folders.map(({ path }) => path), defaults: folders.map(({ isDefault }) => isDefault), notes };
+  return { folder, file, paths: folders.map(({ path }) => path), defaults: folders.map(({ isDefault }) => isDefault), notes };
 }
 
 describe('extra_model_paths.yaml', () => {
@@ -94,18 +94,21 @@ none:
   test.each(['a: [', 'a:\n\tloras: x', '"unclosed', '- a\n- b', 'text', '\0\0', 'a: !!python/object:os.system {}\n- b'])(
     'what is not YAML of sections gives a note: %j',
     (text) => {
-      const { paths, notes } = read(text);
+      const { paths, notes, file } = read(text);
       expect(paths).toEqual([]);
-      expect(notes).toEqual([expect.stringMatching(/extra_model_paths\.yaml: it is not valid YAML/)]);
+      expect(notes).toEqual([
+        { code: 'COMFYUI_PATHS_NO_YAML', message: expect.stringMatching(/not valid YAML/) as string, fields: { file } },
+      ]);
     },
   );
 
   test.each(['loras: [a, b]', 'loras: 7', 'loras: null', 'loras: x\n  base_path: 7', 'loras: x\n  base_path:'])(
     '%j is a note',
     (line) => {
-      const { paths, notes } = read(`a:\n  ${line}\nb:\n  loras: /good\n`);
+      const { paths, notes, file } = read(`a:\n  ${line}\nb:\n  loras: /good\n`);
       expect(paths).toEqual(['/good']);
-      expect(notes).toEqual([expect.stringMatching(/loras and base_path of "a" need to be text/)]);
+      expect(notes).toMatchObject([{ code: 'COMFYUI_SECTION_LEFT_OUT', fields: { file, section: 'a' } }]);
+      expect(notes[0]?.message).toMatch(/loras and base_path of "a" need to be text/);
     },
   );
 
@@ -115,7 +118,12 @@ none:
     expect(readExtraPaths(join(root, 'nowhere', 'x.yaml'), LINUX)).toEqual({ folders: [], notes: [] });
     mkdirSync(join(root, 'folder.yaml'));
     expect(readExtraPaths(join(root, 'folder.yaml'), LINUX)).toEqual({ folders: [], notes: [] });
-    expect(read(`a: ${'x'.repeat(1_100_000)}`).notes).toEqual([expect.stringMatching(/too large/)]);
+    expect(read(`a: ${'x'.repeat(1_100_000)}`).notes).toMatchObject([
+      { code: 'COMFYUI_PATHS_TOO_LARGE', fields: { bytes: 1_100_003 } },
+    ]);
+    expect(readExtraPaths(join(root, 'x'.repeat(300)), LINUX).notes).toMatchObject([
+      { code: 'COMFYUI_PATHS_UNREADABLE', error: { code: 'FILE_UNREADABLE', fields: { system: 'ENAMETOOLONG' } } },
+    ]);
     const bomb = Array.from(
       { length: 12 },
       (_, i) =>
@@ -147,6 +155,7 @@ describe('in an install', () => {
       [home.path('ComfyUI/models/loras'), false],
       [a, false],
     ]);
-    expect(install.notes).toEqual([expect.stringMatching(/\/not\/there is not there/)]);
+    const fields = { file: home.path('ComfyUI/extra_model_paths.yaml'), folder: '/not/there' };
+    expect(install.notes).toMatchObject([{ code: 'COMFYUI_FOLDER_MISSING', fields }]);
   });
 });

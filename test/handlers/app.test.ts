@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRouterClient } from '@orpc/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -33,6 +33,24 @@ test('diagnostics hold machine, settings, devices and the latest errors, and no 
   expect(text).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ spectrum failed: FILE_NOT_FOUND, .*attempt 1$/m);
   expect(text).toContain('"modelsFolder":"own"');
   expect(text).not.toContain('my-name');
+});
+
+test('what is wrong with the settings’ file, and with a ComfyUI, comes as notes that the page has words for', async () => {
+  const dataFolder = join(base, 'damaged');
+  const comfyui = join(base, 'ComfyUI');
+  mkdirSync(dataFolder);
+  mkdirSync(join(comfyui, 'models', 'loras'), { recursive: true });
+  writeFileSync(join(comfyui, 'extra_model_paths.yaml'), 'a: [');
+  writeFileSync(join(dataFolder, 'settings.json'), JSON.stringify({ threads: -1, comfyuiFolders: [comfyui] }));
+  const damaged = await openApp({ dataFolder, name: 'a test' });
+  try {
+    const page: Api = createRouterClient(router, { context: { ...damaged.services, mode: 'server' } });
+    expect((await page.app.info()).notes).toMatchObject([{ code: 'SETTINGS_LEFT_OUT', fields: { settings: ['threads'] } }]);
+    const [install] = await page.comfyui.installs();
+    expect(install).toMatchObject({ kind: 'named', root: comfyui, notes: [{ code: 'COMFYUI_PATHS_NO_YAML' }] });
+  } finally {
+    await damaged.close();
+  }
 });
 
 test('a server keeps no tokens; where there is a keychain they go there, and never come back', async () => {

@@ -43,6 +43,9 @@ const VALUES = {
   left: [3, '3'],
   modules: [60, '60'],
   hub: ['ModelScope', 'ModelScope'],
+  section: ['a111', 'a111'],
+  settings: [['memory', 'threads'], 'memory, threads'],
+  aside: ['/in/settings.json.damaged-1', '/in/settings.json.damaged-1'],
   source: ['https://hub.example', 'https://hub.example'],
 } as const;
 type Field = keyof typeof VALUES;
@@ -162,7 +165,10 @@ test('every note is given somewhere', () => {
   expect(NOTE_CODES.filter((code) => !sources.includes(`note('${code}'`))).toEqual([]);
 });
 
-test('the log shows notes in no other way', () => {
-  const page = readFileSync('renderer/src/views/queue/JobDetails.svelte', 'utf8');
-  expect(page).not.toMatch(/line[.](text|note)|@html/);
+test('notes are shown in no other way', () => {
+  const pages = readdirSync('renderer/src', { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.svelte'))
+    .map((file) => readFileSync(join('renderer/src', file), 'utf8'))
+    .join('\n');
+  expect(pages.match(/\{(line[.](text|note)|note([.]message)?)\}|@html.*/g)).toBeNull();
 });

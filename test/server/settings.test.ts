@@ -32,9 +32,21 @@ test('a file that is damaged is kept, what is good in it counts, and the user is
   writeFileSync(file, '{"theme":"dark","threads":-5,"later":true}');
   const store = await SettingsStore.open(file);
   expect(store.get()).toEqual({ ...DEFAULT_SETTINGS, theme: 'dark' });
-  expect(store.notes).toEqual([expect.stringContaining('threads')]);
-  const kept = readdirSync(folder).find((name) => name.startsWith('settings.json.damaged-'));
-  expect(readFileSync(join(folder, kept ?? ''), 'utf8')).toContain('-5');
+  const kept = join(folder, readdirSync(folder).find((name) => name.startsWith('settings.json.damaged-')) ?? '');
+  expect(readFileSync(kept, 'utf8')).toContain('-5');
+  expect(store.notes).toMatchObject([{ code: 'SETTINGS_LEFT_OUT', fields: { file, settings: ['threads'], aside: kept } }]);
+  expect(store.notes[0]?.message).toMatch(/threads can't be used \(.+\)\. The defaults are used/);
+});
+
+test.each(['{', '[]'])('a file that holds no settings (%s) is kept, and the user is told', async (text) => {
+  const file = join(tempFolder(), 'settings.json');
+  writeFileSync(file, text);
+  const store = await SettingsStore.open(file);
+  expect(store.get()).toEqual(DEFAULT_SETTINGS);
+  expect(store.notes).toMatchObject([{ code: 'SETTINGS_NOT_READ', fields: { file } }]);
+  const { message, fields } = store.notes[0]!;
+  expect(message).toContain(fields['aside']);
+  expect(readFileSync(String(fields['aside']), 'utf8')).toBe(text);
 });
 
 test('any text gives settings, and says what is wrong with it', () => {

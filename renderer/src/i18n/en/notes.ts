@@ -4,7 +4,7 @@ import { faultOf, settings } from './settings.ts';
 
 const { ofFile, because, device, fault } = notePartsIn({ colon: ': ', devices: settings.devices, faultOf });
 
-/** What a job's log says, beside failures. */
+/** What is said of a job on its way, of ComfyUI's files and of the settings, beside failures. */
 export const notes: Notes = {
   IMAGE_TURNED: ofFile('turned upright, as its EXIF orientation says.'),
   IMAGE_FIRST_FRAME: ofFile((told) => `animated: only the first of ${told.number('frames')} frames is used.`),
@@ -30,6 +30,20 @@ export const notes: Notes = {
   LORA_OTHER_NAME: (told) =>
     `Another LoRA has the name ${told.text('asked')}. This one is called ${told.text('name')}, and nothing was overwritten.`,
   LORA_WITHOUT_PREVIEW: because((told) => `${told.text('name')} goes without its preview`),
+  COMFYUI_PATHS_TOO_LARGE: ofFile((told) => `it is too large (${told.bytes('bytes')}), so its folders are not listed.`),
+  COMFYUI_PATHS_UNREADABLE: (told) => `${told.failureOf('file', ': ')} Its folders are not listed.`,
+  COMFYUI_PATHS_NO_YAML: ofFile('it is not valid YAML, so its folders are not listed.'),
+  COMFYUI_SECTION_LEFT_OUT: ofFile(
+    (told) => `loras and base_path of “${told.text('section')}” need to be text; the section is not used.`,
+  ),
+  COMFYUI_FOLDER_MISSING: ofFile((told) => `${told.text('folder')} is not there, so it is not listed.`),
+  SETTINGS_NOT_READ: ofFile(
+    (told) => `it is no settings file. The defaults are used, and the file is kept as ${told.text('aside')}.`,
+  ),
+  SETTINGS_LEFT_OUT: ofFile(
+    (told) =>
+      `the values of ${told.text('settings')} can’t be used, so defaults are in their place. The file is kept as ${told.text('aside')}.`,
+  ),
   TRAINING_FILL_IN: (told) =>
     `Fill in ${told.text('setting')} at the top of ${told.text('files')}: the whole path of ${told.text('of')}.`,
   TRAINING_NO_IMAGES: (told) =>

@@ -4,7 +4,7 @@ import { faultOf, settings } from './settings.ts';
 
 const { ofFile, because, device, fault } = notePartsIn({ colon: '：', devices: settings.devices, faultOf });
 
-/** What a job's log says, beside failures. */
+/** What is said of a job on its way, of ComfyUI's files and of the settings, beside failures. */
 export const notes: Notes = {
   IMAGE_TURNED: ofFile('已按 EXIF 方向转正。'),
   IMAGE_FIRST_FRAME: ofFile((told) => `动画共 ${told.number('frames')} 帧，只使用第一帧。`),
@@ -29,6 +29,13 @@ export const notes: Notes = {
   LORA_OTHER_NAME: (told) =>
     `名称 ${told.text('asked')} 已被另一个 LoRA 占用；此 LoRA 命名为 ${told.text('name')}，没有覆盖任何文件。`,
   LORA_WITHOUT_PREVIEW: because((told) => `${told.text('name')} 导出时不带预览图`),
+  COMFYUI_PATHS_TOO_LARGE: ofFile((told) => `文件过大（${told.bytes('bytes')}），其中的文件夹未列出。`),
+  COMFYUI_PATHS_UNREADABLE: (told) => `${told.failureOf('file', '：')}其中的文件夹未列出。`,
+  COMFYUI_PATHS_NO_YAML: ofFile('不是有效的 YAML，其中的文件夹未列出。'),
+  COMFYUI_SECTION_LEFT_OUT: ofFile((told) => `“${told.text('section')}”的 loras 和 base_path 必须是文本，未使用此部分。`),
+  COMFYUI_FOLDER_MISSING: ofFile((told) => `${told.text('folder')} 不存在，未列出。`),
+  SETTINGS_NOT_READ: ofFile((told) => `不是设置文件。已使用默认设置，原文件保留为 ${told.text('aside')}。`),
+  SETTINGS_LEFT_OUT: ofFile((told) => `${told.text('settings')} 的值无法使用，已改用默认值。原文件保留为 ${told.text('aside')}。`),
   TRAINING_FILL_IN: (told) => `请在 ${told.text('files')} 的开头填写 ${told.text('setting')}：${told.text('of')} 的完整路径。`,
   TRAINING_NO_IMAGES: (told) =>
     `没有图片。请将图片放入文件夹“${told.text('folder')}”，为每张图片附上写有描述的文本文件，并更正配置中的图片数量。`,
