@@ -39,11 +39,14 @@ export class LoraFiles {
     this.#now = now;
   }
 
-  /** Finishes what a process that died has begun. @returns how many moves */
+  /**
+   * Finishes what a process that died has begun, at the library's opening, when this one has begun nothing: a row with
+   * its id is of another, which had the same. @returns how many moves
+   */
   async recover(): Promise<number> {
     const rows = this.#database
       .all<{ id: number; pid: number }>('SELECT id, moving_pid AS pid FROM loras WHERE moving_to IS NOT NULL')
-      .filter(({ pid }) => !isAlive(pid));
+      .filter(({ pid }) => pid === process.pid || !isAlive(pid));
     for (const { id } of rows) await this.#recoverOne(this.#loras.row(id));
     return rows.length;
   }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { systemCode } from '../contract/errors.ts';
 
@@ -23,10 +23,26 @@ function removeParts(folder: string, names: string, owner: number | undefined): 
   for (const name of namesIn(folder)) {
     const pid = Number(pattern.exec(name)?.[1] ?? Number.NaN);
     if (Number.isNaN(pid)) continue;
-    if (owner === undefined ? isAlive(pid) : pid !== owner) continue;
-    if (remove(join(folder, name))) removed.push(name);
+    const file = join(folder, name);
+    if (owner === undefined ? isBeingWritten(file, pid) : pid !== owner) continue;
+    if (remove(file)) removed.push(name);
   }
   return removed;
+}
+
+function isBeingWritten(file: string, pid: number): boolean {
+  return pid === process.pid ? !isOfEarlierStart(file) : isAlive(pid);
+}
+
+/** Some file systems know times to two seconds only. */
+const COARSE_MS = 2000;
+
+/**
+ * Whether a file with our process's id in its name is older than the process: another one of the same id left it.
+ * In a container each start's processes have the ids of the last one's.
+ */
+function isOfEarlierStart(file: string): boolean {
+  return (lstatSync(file, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) < performance.timeOrigin - COARSE_MS;
 }
 
 /** A leftover that can't be removed, another user's, is in nobody's way. */

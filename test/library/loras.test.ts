@@ -312,9 +312,19 @@ describe('files', () => {
   test('what another living process moves is left to it', async () => {
     const { library, folder, data } = await fresh();
     const own = await library.loraFiles.bringIn(makeLora(join(folder, 'a.safetensors'), 1), 'copied');
-    library.database.run('UPDATE loras SET moving_to = ?, moving_pid = ? WHERE id = ?', ['trash/1/a.safetensors', process.pid, own.id]); // prettier-ignore
+    library.database.run('UPDATE loras SET moving_to = ?, moving_pid = ? WHERE id = ?', ['trash/1/a.safetensors', process.ppid, own.id]); // prettier-ignore
     expect(await library.loraFiles.recover()).toBe(0);
     expect(existsSync(join(data, 'loras', 'a.safetensors'))).toBe(true);
+  });
+
+  test('what a dead process has begun that had our id, as the last start of a container, is finished', async () => {
+    const { library, folder, data } = await fresh();
+    const own = await library.loraFiles.bringIn(makeLora(join(folder, 'a.safetensors'), 1), 'copied');
+    library.database.run('UPDATE loras SET moving_to = ?, moving_pid = ? WHERE id = ?', ['trash/1/a.safetensors', process.pid, own.id]); // prettier-ignore
+    await library.close();
+    const again = await openLibrary(data);
+    expect(again.loras.row(own.id)).toMatchObject({ path: 'trash/1/a.safetensors', movingTo: null });
+    expect(existsSync(join(data, 'trash', '1', 'a.safetensors'))).toBe(true);
   });
 });
 

@@ -192,6 +192,12 @@ describe('one download of a file at a time', () => {
     isWhole();
   });
 
+  test('nor is that of a dead one that had our id, as the last start of a container', async () => {
+    writeFileSync(`${target}.part.lock`, `${process.pid} of another start`);
+    await fetch();
+    isWhole();
+  });
+
   test('nor is an old one that says nothing; a new one is about to say it', async () => {
     writeFileSync(`${target}.part.lock`, '');
     expect((await rejectionOf(fetch())).code).toBe('DOWNLOAD_BUSY');

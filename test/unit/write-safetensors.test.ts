@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readSafetensors } from '../../main/weights/safetensors.ts';
@@ -239,6 +239,15 @@ describe('removeStaleParts', () => {
     const folder = filled(...others, mine, ...stale);
     expect(removeStaleParts(join(folder, 'x.safetensors')).sort()).toEqual(stale.sort());
     expect(readdirSync(folder).sort()).toEqual([...others, mine].sort());
+  });
+
+  test('and those of a dead process that had our id, as the last start of a container: older than we are', () => {
+    const [left, mine] = [part('x.safetensors', alive), part('x.safetensors', alive, 1)];
+    const folder = filled(left, mine);
+    const before = performance.timeOrigin / 1000 - 3;
+    utimesSync(join(folder, left), before, before);
+    expect(removeStaleParts(join(folder, 'x.safetensors'))).toEqual([left]);
+    expect(readdirSync(folder)).toEqual([mine]);
   });
 
   test('with an owner, those of it alone', () => {

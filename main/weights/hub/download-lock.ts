@@ -5,6 +5,8 @@ import { isAlive, removeStaleParts } from '../stale-files.ts';
 import { temporaryPath } from '../write-safetensors.ts';
 
 const SILENT_MS = 10_000;
+/** The words in the locks that this process holds: in a container, one that died may have had the same id. */
+const ours = new Set<string>();
 
 /**
  * One download of a file at a time, over all processes: a lock file with the holder's process id. The lock of
@@ -18,11 +20,14 @@ export async function lockDownload(target: string): Promise<() => Promise<void>>
   removeStaleParts(file);
   for (let tries = 0; tries < 5; tries++) {
     try {
+      ours.add(mine);
       await writeFile(file, mine, { flag: 'wx' });
       return async () => {
         if ((await holderOf(file)) === mine) await rm(file, { force: true });
+        ours.delete(mine);
       };
     } catch (error) {
+      ours.delete(mine);
       if (systemCode(error) !== 'EEXIST') throw fileError(file, 'write', error);
     }
     await removeDead(file, target);
@@ -54,7 +59,7 @@ async function removeDead(file: string, target: string): Promise<void> {
 /** One without a word is being written just now, unless it is old. */
 async function isHeld(file: string, holder: string): Promise<boolean> {
   const pid = Number.parseInt(holder, 10);
-  if (pid > 0) return pid === process.pid || isAlive(pid);
+  if (pid > 0) return pid === process.pid ? ours.has(holder) : isAlive(pid);
   const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 }));
   return Date.now() - mtimeMs < SILENT_MS;
 }
