@@ -6,6 +6,7 @@ import type { EmbeddingName } from '../contract/experts.ts';
 import type { CreateJob } from '../contract/job.ts';
 import { PREPROCESSING_VERSION } from '../imaging/preprocess.ts';
 import { Checkpoint } from '../weights/checkpoint.ts';
+import { removeStalePartsIn } from '../weights/stale-files.ts';
 import { float32Bytes, readValues } from '../weights/values.ts';
 import { writeSafetensors } from '../weights/write-safetensors.ts';
 
@@ -66,7 +67,7 @@ export class EmbeddingCache {
     });
   }
 
-  /** Removes what was used longest ago until the rest fits the limit. @returns files removed */
+  /** Removes what was used longest ago until the rest fits the limit; files that are none of the cache's stay. @returns files removed */
   trim(): number {
     const files = entriesOf(this.#folder).sort((a, b) => b.usedMs - a.usedMs);
     let bytes = 0;
@@ -121,14 +122,22 @@ function touch(file: string): void {
 /** Gone meanwhile, or a cache that may only be read: then nothing is evicted either. */
 const UNTOUCHABLE = ['ENOENT', 'EPERM', 'EACCES', 'EROFS'];
 
+/** Names as {@link EmbeddingCache} gives them: all else in its folder is somebody else's. */
+const PART = /^[0-9a-f]{2}$/;
+const ENTRY = /^[0-9a-f]{64}\.safetensors$/;
+
+/** What the cache holds; what dead jobs left half-written goes on the way. */
 function entriesOf(folder: string): { file: string; size: number; usedMs: number }[] {
-  return namesIn(folder).flatMap((part) =>
-    namesIn(join(folder, part)).flatMap((name) => {
+  const parts = namesIn(folder).filter((name) => PART.test(name));
+  return parts.flatMap((part) => {
+    removeStalePartsIn(join(folder, part));
+    const names = namesIn(join(folder, part)).filter((name) => ENTRY.test(name));
+    return names.flatMap((name) => {
       const file = join(folder, part, name);
       const stat = statSync(file, { throwIfNoEntry: false });
       return stat?.isFile() ? [{ file, size: stat.size, usedMs: stat.mtimeMs }] : [];
-    }),
-  );
+    });
+  });
 }
 
 function namesIn(folder: string): string[] {

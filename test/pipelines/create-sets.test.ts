@@ -249,9 +249,14 @@ describe('the cache of embeddings', () => {
   test('what is not an embedding in its folder is left alone', async () => {
     const cache = cacheOf('strange', 1);
     mkdirSync(join(cache.folder, 'aa', 'folder'), { recursive: true });
-    writeFileSync(join(cache.folder, 'note.txt'), 'mine');
+    mkdirSync(join(cache.folder, 'texts'));
+    const mine = ['note.txt', join('aa', 'note.txt'), join('aa', 'my.safetensors'), join('texts', `${'a'.repeat(64)}.safetensors`)];
+    const dead = join(cache.folder, 'aa', `${'a'.repeat(64)}.safetensors.999999999-0.i2l-part`);
+    for (const name of mine) writeFileSync(join(cache.folder, name), 'mine');
+    writeFileSync(dead, 'half');
     await create([setOf(0)], { cache });
-    expect(readFileSync(join(cache.folder, 'note.txt'), 'utf8')).toBe('mine');
-    expect(filesIn(cache.folder)).toEqual([]);
+    expect(existsSync(dead)).toBe(false);
+    for (const name of mine) expect(readFileSync(join(cache.folder, name), 'utf8')).toBe('mine');
+    expect(filesIn(cache.folder)).toEqual(mine.slice(2).map((name) => join(cache.folder, name)));
   });
 });
