@@ -129,16 +129,6 @@ export const jobsContract = {
     .output(z.array(jobViewSchema)),
   get: oc.input(one).output(jobDetailsSchema),
   log: oc.input(one).output(z.array(logLineSchema)),
-  enqueue: oc
-    .input(
-      z.object({
-        kind: z.string().min(1),
-        title: z.string().min(1).max(MOST_TITLE),
-        input: z.unknown(),
-        priority: priority.default(0),
-      }),
-    )
-    .output(jobViewSchema),
   /** Stops at the next safe point. */
   pause: oc.input(one).output(jobViewSchema),
   /** Goes on where it stopped, when its turn comes. */

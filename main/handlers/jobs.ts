@@ -1,5 +1,4 @@
 import { implement } from '@orpc/server';
-import { I2lError } from '../contract/errors.ts';
 import { jobsContract } from '../contract/queue.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import { answerErrors, type AskerContext } from './base.ts';
@@ -12,16 +11,14 @@ export interface JobsContext {
 
 const jobs = implement(jobsContract).$context<JobsContext & AskerContext>().use(answerErrors);
 
-/** The queue's procedures. Everything they do survives a window, a wire and a client. */
+/**
+ * The queue's procedures. Everything they do survives a window, a wire and a client. None makes a job of its input, which
+ * names any files: the procedures of recipes and of LoRAs make the jobs that a client may want.
+ */
 export const jobsRouter = jobs.router({
   list: jobs.list.handler(({ input, context: { queue } }) => queue.list(input)),
   get: jobs.get.handler(({ input: { id }, context: { queue } }) => queue.get(id)),
   log: jobs.log.handler(({ input: { id }, context: { queue } }) => queue.log(id)),
-  enqueue: jobs.enqueue.handler(({ input, context }) => {
-    // A job's input names any files; the desktop's page may name those alone that the user chose.
-    if (context.mode === 'desktop') throw new I2lError('UNSUPPORTED', 'The window has a procedure for each job that it wants.');
-    return context.queue.enqueue(withModels(input, context.modelsForJobs?.()));
-  }),
   pause: jobs.pause.handler(({ input: { id }, context: { queue } }) => queue.pause(id)),
   resume: jobs.resume.handler(({ input: { id }, context: { queue } }) => queue.resume(id)),
   cancel: jobs.cancel.handler(({ input: { id }, context: { queue } }) => queue.cancel(id)),
@@ -47,13 +44,3 @@ export const jobsRouter = jobs.router({
     return queue.events.queue;
   }),
 });
-
-/** A job keeps the models that it was made for, whatever is set when its turn comes. */
-function withModels<Asked extends { readonly kind: string; readonly input?: unknown }>(
-  asked: Asked,
-  models: string | undefined,
-): Asked {
-  const { kind, input } = asked;
-  const takesModels = kind === 'create' && typeof input === 'object' && input !== null && !('models' in input);
-  return models !== undefined && takesModels ? { ...asked, input: { ...input, models } } : asked;
-}

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium as playwright, type Page } from '@playwright/test';
@@ -10,6 +10,7 @@ import { fillLibrary } from '../bench/library.ts';
 import { makeImages } from '../library/make-images.ts';
 import { chromium } from './chromium.ts';
 import { connect, type AppClient } from './client.ts';
+import { makeSet } from './create-loras.ts';
 import { removeHome, startServer, type RunningApp } from './running-app.ts';
 
 /**
@@ -54,15 +55,10 @@ function makeSlowModels(folder: string): void {
   writeSynthetic(join(folder, 'siglip2-g384', 'model.safetensors'), layoutOf(siglip2, slow), { seed: 1 });
 }
 
-async function startJob({ home: folder }: RunningApp, { api }: AppClient): Promise<number> {
+async function startJob({ home: folder }: RunningApp, asked: AppClient): Promise<number> {
   const files = await makeImages(join(folder, 'images'), IMAGES, 1, 400);
-  mkdirSync(join(folder, 'made'));
-  const sets = [{ output: join(folder, 'made', 'lora.safetensors'), images: files.map((file) => ({ file, weight: 1 })) }];
-  const input = {
-    ...{ kind: 'create', sets, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }], skipBad: false },
-    ...{ dtype: 'bf16', keyForm: 'comfyui', memory: 2 ** 31, device: 'cpu', threads: 0 },
-  };
-  return (await api.jobs.enqueue({ kind: 'create', title: 'A job that takes long', input })).id;
+  const setIds = [await makeSet(asked, 'A job that takes long', files)];
+  return (await asked.api.recipe.create({ setIds, target: 'qwen-image', experts: [{ name: 'style', strength: 1 }] })).id;
 }
 
 /** Goes to a screen, does something there, and says what took the thread too long meanwhile. */

@@ -25,7 +25,7 @@ test('diagnostics hold machine, settings, devices and the latest errors, and no 
   await api.app.settings.set({ device: 'cpu', modelsFolder: join(base, 'my-name') });
   const file = join(base, 'my-name', 'gone.safetensors');
   const input = { kind: 'spectrum', file, output: `${file}.out`, memory: 2 ** 30, device: 'cpu', threads: 1 };
-  const { id } = await api.jobs.enqueue({ kind: 'spectrum', title: 'my-name', input });
+  const { id } = app.services.queue.enqueue({ kind: 'spectrum', title: 'my-name', input });
   await expect.poll(async () => hasEnded((await api.jobs.get({ id })).state), { timeout: 30_000 }).toBe(true);
   const { text } = await api.app.diagnostics();
   expect(text).toMatch(/^i2L Studio \d+\.\d+\.\d+ \(server\)\n/);
@@ -118,12 +118,6 @@ describe('the paths that a page names', () => {
     expect(await desktop.app.pick({ what: 'folder', title: 'Folder' })).toEqual({ paths: [folder] });
     expect(await desktop.app.settings.set(change)).toMatchObject(change);
     expect(await desktop.sets.importFolder({ folder: base }).catch(errorFromWire)).toMatchObject(other);
-  });
-
-  test('the window can’t queue a job by its input, which names any files', async () => {
-    const desktop: Api = createRouterClient(router, { context: { ...app.services, mode: 'desktop' } });
-    const asked = desktop.jobs.enqueue({ kind: 'spectrum', title: 'x', input: {} });
-    expect(await asked.catch(errorFromWire)).toMatchObject({ code: 'UNSUPPORTED' });
   });
 });
 

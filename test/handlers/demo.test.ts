@@ -2,7 +2,6 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Api } from '../../main/contract/api.ts';
-import type { CreateJob } from '../../main/contract/job.ts';
 import { hasEnded } from '../../main/contract/queue.ts';
 import { startServing } from '../server/serving.ts';
 import { directWire, socketWire } from '../server/wires.ts';
@@ -12,24 +11,18 @@ import { tempFolder } from '../unit/temp.ts';
 const serving = await startServing(tempFolder());
 const home = serving.app.services.dataFolder;
 const { api } = directWire(serving.app, 'server');
+await api.app.settings.set({ device: 'cpu' });
 
-function job(images: readonly string[], name: string): Omit<CreateJob, 'models'> {
-  return {
-    kind: 'create',
-    sets: [{ output: join(home, 'loras', `${name}.safetensors`), images: images.map((file) => ({ file, weight: 1 })) }],
-    target: 'qwen-image',
-    experts: [{ name: 'style', strength: 1 }],
-    skipBad: false,
-    dtype: 'bf16',
-    keyForm: 'comfyui',
-    memory: 2 ** 30,
-    device: 'cpu',
-    threads: 1,
-  };
+async function queued(asked: Api, images: readonly string[], name: string): Promise<number> {
+  const { id: set } = await asked.sets.create({ name });
+  for await (const event of await asked.sets.addImages({ id: set, files: [...images] }))
+    if (event.type === 'done') expect(event.failed).toEqual([]);
+  const { id } = await asked.recipe.create({ setIds: [set], target: 'qwen-image', experts: [{ name: 'style', strength: 1 }] });
+  return id;
 }
 
 async function made(asked: Api, images: readonly string[], name: string): Promise<Awaited<ReturnType<Api['jobs']['get']>>> {
-  const { id } = await asked.jobs.enqueue({ kind: 'create', title: name, input: job(images, name) });
+  const id = await queued(asked, images, name);
   await expect.poll(async () => hasEnded((await asked.jobs.get({ id })).state), { timeout: 30_000, interval: 50 }).toBe(true);
   return asked.jobs.get({ id });
 }
@@ -59,7 +52,7 @@ test('models and images are made once, whoever asks over whichever wire, and new
 test('a job keeps the demo models that it was made for; without the demo the real ones are missing', async () => {
   const { images, modelsFolder } = await api.demo.prepare({});
   await api.jobs.pauseQueue({});
-  const { id } = await api.jobs.enqueue({ kind: 'create', title: 'kept', input: job(images, 'kept') });
+  const id = await queued(api, images, 'kept');
   await api.app.settings.set({ demoModels: false });
   expect((await api.jobs.get({ id })).input).toMatchObject({ models: modelsFolder });
   await api.jobs.cancel({ id });

@@ -67,13 +67,13 @@ const wires: Readonly<Record<string, () => Promise<Client>>> = {
   },
 };
 
-const enqueue = (client: Client, title = 'Sea') => client.enqueue({ kind: 'create', title, input: { images: ['a.png'] } });
+const enqueue = (title = 'Sea') => queue.enqueue({ kind: 'create', title, input: { images: ['a.png'] } });
 const failure = async (work: Promise<unknown>): Promise<I2lError> => errorFromWire(await work.then(() => expect.unreachable(), (error: unknown) => error)); // prettier-ignore
 
 describe.each(Object.entries(wires))('over %s', (_, connect) => {
   test('a job from its start to its result', async () => {
     const client = await connect();
-    const { id } = await enqueue(client);
+    const { id } = enqueue();
     await calm();
     expect(await client.list({ states: ['running'] })).toMatchObject([{ id, title: 'Sea', lane: 'engine' }]);
     bench.of(id).context.log(someNote('a line'));
@@ -92,7 +92,7 @@ describe.each(Object.entries(wires))('over %s', (_, connect) => {
   test('every wish reaches the queue', async () => {
     const client = await connect();
     const ids: number[] = [];
-    for (const title of ['one', 'two', 'three']) ids.push((await enqueue(client, title)).id);
+    for (const title of ['one', 'two', 'three']) ids.push(enqueue(title).id);
     const [a, b, c] = ids as [number, number, number];
     await calm();
     expect((await client.pause({ id: b })).state).toBe('paused');
@@ -115,9 +115,6 @@ describe.each(Object.entries(wires))('over %s', (_, connect) => {
   test('an error arrives with its code and fields, and bad input is refused', async () => {
     const client = await connect();
     expect(await failure(client.pause({ id: 7 }))).toMatchObject({ code: 'JOB_NOT_FOUND', fields: { job: 7 } });
-    const wrong = client.enqueue({ kind: 'create', title: 't', input: { images: 'no list' } });
-    expect(await failure(wrong)).toMatchObject({ code: 'BAD_ARGUMENT', fields: { at: 'images' } });
-    expect((await failure(client.enqueue({ kind: 'none', title: 't', input: {} }))).code).toBe('JOB_KIND');
     for (const id of [0, -1, 1.5, 'x', null]) expect((await failure(client.get({ id } as never))).code).toBe('BAD_ARGUMENT');
     expect((await failure(client.setPriority({ id: 1, priority: 1e9 }))).code).toBe('BAD_ARGUMENT');
     expect((await failure(client.list({ limit: 1e6 }))).code).toBe('BAD_ARGUMENT');
@@ -125,7 +122,7 @@ describe.each(Object.entries(wires))('over %s', (_, connect) => {
 
   test('events: everything first, then changes up to the end; a reader that leaves is forgotten', async () => {
     const client = await connect();
-    const { id } = await enqueue(client);
+    const { id } = enqueue();
     const stop = new AbortController();
     const events = await client.watch(undefined, { signal: stop.signal });
     const first = (await events.next()).value as QueueEvent;
