@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
 import { chmod, copyFile, link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -28,6 +28,12 @@ export interface Content {
  */
 export async function contentOf(file: string, signal?: AbortSignal): Promise<Content> {
   const hash = createHash('sha256');
+  const size = await hashFile(file, hash, signal);
+  return { size, sha256: hash.digest('hex') };
+}
+
+/** Reads a file into a hash. @returns its bytes. @throws I2lError as contentOf */
+export async function hashFile(file: string, hash: Hash, signal?: AbortSignal): Promise<number> {
   let size = 0;
   try {
     const stream = createReadStream(file, { highWaterMark: 1 << 20, ...(signal ? { signal } : {}) });
@@ -38,7 +44,7 @@ export async function contentOf(file: string, signal?: AbortSignal): Promise<Con
   } catch (error) {
     throw asCancelled(signal) ?? fileError(file, 'read', error);
   }
-  return { size, sha256: hash.digest('hex') };
+  return size;
 }
 
 export type Copy = (source: string, temporary: string) => Promise<void>;

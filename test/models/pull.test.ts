@@ -290,6 +290,16 @@ describe('what is in the way', () => {
     expect(await records.list()).toEqual([]);
   });
 
+  test('files that a process which died had no time to note are used, whichever hash their hub gives', async () => {
+    const model = wholeSharded();
+    await pull([model]);
+    rmSync(join(folder, 'records'), { recursive: true });
+    expect((await pull([model])).map(({ received }) => received)).toEqual([0, 0, 0]);
+    const index = target(sharded);
+    writeFileSync(index, readFileSync(index, 'utf8').replace('"b"', '"x"'));
+    expect((await rejectionOf(pull([model]))).fields).toMatchObject({ file: index, reason: 'in-the-way' });
+  });
+
   test('an older version of ours is replaced', async () => {
     await pull([single]);
     const next = safetensors('single', 'a', 900);

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { BlockPool } from './block-pool.ts';
+import { beginHash } from './content-hash.ts';
 import type { FinishedBlocks } from './journal.ts';
 import type { PartFile } from './part-file.ts';
 
@@ -30,10 +31,7 @@ export class OrderedHash {
     this.#pool = pool;
     this.#unchecked = new Map(earlier);
     this.#buffer = Buffer.allocUnsafe(Math.min(1 << 20, Math.max(1, pool.blockSize)));
-    const { kind } = part.head.hash;
-    this.#whole = createHash(kind === 'sha256' ? 'sha256' : 'sha1');
-    // Git's id of a file is the hash of a small head and the content.
-    if (kind === 'git-sha1') this.#whole.update(`blob ${pool.size}\0`);
+    this.#whole = beginHash(part.head.hash.kind, pool.size);
   }
 
   /** Bytes hashed so far. */

@@ -4,8 +4,8 @@ import { I2lError } from '../../contract/errors.ts';
 import type { PullProgress } from '../../contract/models.ts';
 import { note, type Note } from '../../contract/notes.ts';
 import type { CatalogueEntry } from '../catalogue.ts';
-import { contentOf } from '../atomic-copy.ts';
 import { Checkpoint } from '../checkpoint.ts';
+import { hasContent } from './content-hash.ts';
 import { downloadFile, type DownloadOptions } from './download.ts';
 import { checkSpace } from './free-space.ts';
 import { checkLicences } from './licences.ts';
@@ -97,10 +97,8 @@ async function isHere(target: string, file: RemoteFile, records: DownloadRecords
   if (!found) return false;
   const record = await records.of(target);
   if (record) return record.size === file.size && record.hash.value === file.hash.value && found.size === file.size;
-  // Somebody else's: good if it is what would come, and else not ours to replace.
-  const isSame =
-    found.size === file.size && file.hash.kind === 'sha256' && (await contentOf(target, signal)).sha256 === file.hash.value;
-  if (isSame) return true;
+  // Somebody else's, or ours of a process that died before it could say so: good if it is what would come.
+  if (found.size === file.size && (await hasContent(target, file.size, file.hash, signal))) return true;
   throw new I2lError(
     'FILE_WRITE_FAILED',
     `${target}: another file is in the way, which this app did not download; move it, or choose another folder.`,
