@@ -46,9 +46,14 @@ export function openLora(path: string): Lora {
   const [found = 'plain'] = forms;
   const keyForm = found === 'kohya' && [...parts.keys()].some(isPartOfFused) ? 'musubi' : found;
   const modules = [...parts].flatMap(([module, factors]) => splitStored(readModule(file, module, factors)));
-  const twice = modules.map(({ path }) => path).filter((path, i, all) => all.indexOf(path) !== i);
+  const twice = repeatedPaths(modules);
   if (twice.length > 0) throw keysError(path, 'these modules are in it twice, fused and apart', twice);
   return { file, keyForm, modules };
+}
+
+function repeatedPaths(modules: readonly LoraModule[]): string[] {
+  const seen = new Set<string>();
+  return modules.flatMap(({ path }) => (seen.size === seen.add(path).size ? [path] : []));
 }
 
 /** Whether a file's keys are those that a form would give it; one file may be of kohya's and of musubi's. */
@@ -122,5 +127,5 @@ function keysError(file: string, why: string, keys: readonly string[]): I2lError
 
 /** Largest rank of its modules. */
 export function rankOf({ modules }: Lora): number {
-  return Math.max(...modules.map(({ rank }) => rank));
+  return modules.reduce((largest, { rank }) => Math.max(largest, rank), 0);
 }

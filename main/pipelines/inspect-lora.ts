@@ -51,7 +51,7 @@ function* summarySteps(path: string): Steps<LoraSummary> {
     target: targetOf(modules.map((module) => module.path)),
     keyForm,
     modules: modules.length,
-    rank: { min: Math.min(...modules.map(({ rank }) => rank)), max: rankOf(lora) },
+    rank: { min: modules.reduce((smallest, { rank }) => Math.min(smallest, rank), Infinity), max: rankOf(lora) },
     dtypes: [...new Set([...file.tensors.values()].map(({ dtype }) => dtype))].sort(),
     metadata: file.metadata,
     ...(yield* hashSteps(path)),

@@ -7,6 +7,8 @@ import type { Metadata } from '../../main/lora/metadata.ts';
 import { isOfForm, openLora } from '../../main/lora/read-lora.ts';
 import { qwenImage, targetBlocks, zImage } from '../../main/lora/targets.ts';
 import { inspectLora } from '../../main/pipelines/inspect-lora.ts';
+import { readSafetensors } from '../../main/weights/safetensors.ts';
+import { writeSafetensors } from '../../main/weights/write-safetensors.ts';
 import { denseOf, minus, multiply, norm, randomDense, run, withFolder, writeLora, type TestModule } from './lora-files.ts';
 
 const { folder, clear } = withFolder('files');
@@ -242,4 +244,18 @@ test('inspect tells target, ranks and hashes', async () => {
   });
   expect(inspectLora(output).autoV3).toBe(tensorHash!.slice(0, 12).toUpperCase());
   expect(inspectLora(output).metadata).toMatchObject({ 'modelspec.hash_sha256': `0x${tensorHash}`, ss_network_dim: '1' });
+});
+
+test('a file of as many modules as a header has room for is opened in the time that its header takes', () => {
+  const file = newFile();
+  const tensor = { dtype: 'F32' as const, shape: [1, 1], bytes: new Uint8Array(4) };
+  const names = Array.from({ length: 40_000 }, (_, i) => [`b.${i}.lora_A.weight`, `b.${i}.lora_B.weight`]).flat();
+  writeSafetensors(file, names.map((name) => ({ ...tensor, name }))); // prettier-ignore
+  const timed = (work: () => unknown): number => {
+    const start = performance.now();
+    work();
+    return performance.now() - start;
+  };
+  const header = timed(() => readSafetensors(file));
+  expect(timed(() => expect(openLora(file).modules).toHaveLength(40_000))).toBeLessThan(3 * header);
 });
