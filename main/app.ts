@@ -20,6 +20,7 @@ import { loraRecorder } from './runners/record-lora.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
 import { clearUploads } from './web/uploads.ts';
 import { makeFolder } from './weights/make-folder.ts';
+import { removeStalePartsIn } from './weights/stale-files.ts';
 
 export interface AppOptions {
   readonly dataFolder: string;
@@ -51,7 +52,9 @@ export async function openApp({ dataFolder, name, startEngine, tokens }: AppOpti
   const library = await Library.open(dataFolder, { role: 'owner', name });
   try {
     const settings = await SettingsStore.open(join(dataFolder, SETTINGS_NAME));
-    await makeFolder(join(dataFolder, LORAS_FOLDER));
+    const lorasFolder = join(dataFolder, LORAS_FOLDER);
+    await makeFolder(lorasFolder);
+    removeStalePartsIn(lorasFolder);
     await clearUploads(dataFolder);
     const models = modelStore(dataFolder, settings, tokens);
     const record = loraRecorder(library);

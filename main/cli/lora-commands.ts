@@ -12,6 +12,7 @@ import { loraPath, runAndReport, runEngineJob, type CommandContext, type CreateO
 import { formatBytes, percent } from './report.ts';
 import { parseInput } from './weighted-file.ts';
 import { makeFolderSync } from '../weights/make-folder.ts';
+import { temporaryPath } from '../weights/write-safetensors.ts';
 
 /** The commands that work on LoRA files: rank, merge, inspect, diff. */
 
@@ -78,7 +79,8 @@ export async function merge(context: CommandContext, inputs: readonly string[], 
   const output = separate(loraPath(options.output), files);
   const job = { ...jobOptions(options), kind: 'merge', inputs: parsed };
   if (options.rank === undefined) return runAndReport(context, { ...job, output });
-  const whole = `${output}.${process.pid}-merge.safetensors`;
+  // A name by which it is found if this process dies: it has gigabytes.
+  const whole = temporaryPath(output);
   try {
     await runEngineJob(context, { ...job, dtype: 'f32', output: whole });
     await runAndReport(context, fixedRankJob(whole, options.rank, { ...jobOptions(options), output }));

@@ -32,7 +32,7 @@ export interface ProgressUpdate extends QueueProgress {
 
 export interface JobContext {
   readonly jobId: number;
-  /** Aborted with an I2lError CANCELLED whose reason {@link stopReasonOf} tells. */
+  /** Aborted with the I2lError that {@link stopped} makes. */
   readonly signal: AbortSignal;
   /** As often as one likes; the latest counts. */
   progress(update: ProgressUpdate): void;
@@ -55,13 +55,6 @@ export interface Journal {
 
 export function stopped(reason: StopReason): I2lError {
   return new I2lError('CANCELLED', `The job was asked to stop (${reason}).`, { stop: reason });
-}
-
-/** Undefined while nobody asked. */
-export function stopReasonOf(signal: AbortSignal): StopReason | undefined {
-  if (!signal.aborted) return undefined;
-  const reason = I2lError.from(signal.reason).fields['stop'];
-  return reason === 'pause' || reason === 'shutdown' ? reason : 'cancel';
 }
 
 /** Whether a run came to rest because it was stopped, and not because something went wrong. */

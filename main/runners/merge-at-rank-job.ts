@@ -1,8 +1,10 @@
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { z } from 'zod';
 import { fixedRankJob } from '../contract/fixed-rank-job.ts';
 import { mergeJobSchema } from '../contract/job.ts';
-import { stopReasonOf, type JobRunner } from '../jobs/runner.ts';
+import type { JobRunner } from '../jobs/runner.ts';
+import { removeStaleParts } from '../weights/stale-files.ts';
+import { temporaryPath } from '../weights/write-safetensors.ts';
 import { startTold, type StartEngine } from './engine-job.ts';
 import type { RecordLora } from './record-lora.ts';
 
@@ -12,12 +14,11 @@ const mergeAtRankJobSchema = mergeJobSchema.extend({
 });
 type MergeAtRankJob = z.infer<typeof mergeAtRankJobSchema>;
 
-const MERGED = 'merged';
 const DONE = 'engine';
 
 /**
  * Merges LoRAs and gives the sum a rank: in single precision first, beside the output, then the best of that rank.
- * The sum is kept while the job waits to go on, and goes with it otherwise.
+ * The sum has gigabytes, so it goes with the run, however that ends: a job that waits may be cancelled and never run again.
  */
 export function mergeAtRankRunner(record: RecordLora, start: StartEngine): JobRunner<MergeAtRankJob, unknown> {
   return {
@@ -25,24 +26,18 @@ export function mergeAtRankRunner(record: RecordLora, start: StartEngine): JobRu
     lane: 'engine',
     inputSchema: mergeAtRankJobSchema,
     run: async (job, context) => {
-      const { journal, signal } = context;
+      const { journal } = context;
       if (journal.done(DONE)) return journal.get(DONE);
-      const sum = `${job.output}.${context.jobId}-merge.safetensors`;
-      let goesOn = false;
+      // Of a process that died.
+      removeStaleParts(job.output);
+      const sum = temporaryPath(job.output);
       try {
-        if (!journal.done(MERGED) || !existsSync(sum)) {
-          await startTold({ ...mergeOf(job), output: sum }, context, start);
-          journal.finish(MERGED, true);
-        }
+        await startTold({ ...mergeOf(job), output: sum }, context, start);
         const result = await startTold(resetOf(job, sum), context, start);
         journal.finish(DONE, result, await record({ file: job.output, note: job.library }));
         return result;
-      } catch (error) {
-        const reason = stopReasonOf(signal);
-        goesOn = reason === 'pause' || reason === 'shutdown';
-        throw error;
       } finally {
-        if (!goesOn) rmSync(sum, { force: true });
+        rmSync(sum, { force: true });
       }
     },
   };

@@ -1,5 +1,5 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createRouterClient } from '@orpc/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openApp, type App } from '../../main/app.ts';
@@ -15,11 +15,19 @@ import { tempFolder } from '../unit/temp.ts';
 const base = tempFolder();
 let app: App;
 let api: Api;
+const dataFolder = join(base, 'data of my-name');
+const dead = join(dataFolder, 'loras', 'a.safetensors.999999999-0.i2l-part');
 beforeAll(async () => {
-  app = await openApp({ dataFolder: join(base, 'data of my-name'), name: 'a test' });
+  mkdirSync(dirname(dead), { recursive: true });
+  writeFileSync(dead, 'half a LoRA');
+  app = await openApp({ dataFolder, name: 'a test' });
   api = createRouterClient(router, { context: { ...app.services, mode: 'server' } });
 });
 afterAll(() => app.close());
+
+test('what a process that died had half written among the LoRAs is gone with the next start', () => {
+  expect(existsSync(dead)).toBe(false);
+});
 
 test('diagnostics hold machine, settings, devices and the latest errors, and no file names', async () => {
   await api.app.settings.set({ device: 'cpu', modelsFolder: join(base, 'my-name') });

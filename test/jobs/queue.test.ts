@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { I2lError } from '../../main/contract/errors.ts';
 import { JobQueue, type QueueOptions } from '../../main/jobs/queue.ts';
-import { stopReasonOf } from '../../main/jobs/runner.ts';
+import { stopped } from '../../main/jobs/runner.ts';
 import { LOG_LINES } from '../../main/jobs/store.ts';
 import { thrownBy } from '../unit/errors.ts';
 import { Bench, calm } from './bench-runner.ts';
@@ -74,7 +74,7 @@ describe('pause, cancel, retry', () => {
     bench.of(id).context.journal.finish('one', { n: 1 });
     queue.pause(id);
     expect(state(id)).toBe('pausing');
-    expect(stopReasonOf(bench.of(id).context.signal)).toBe('pause');
+    expect(bench.of(id).context.signal.reason).toEqual(stopped('pause'));
     expect(thrownBy(() => queue.resume(id)).code).toBe('JOB_STATE');
     bench.rest(id);
     await calm();
@@ -106,7 +106,7 @@ describe('pause, cancel, retry', () => {
     queue.pause(b);
     for (const id of [a, b, c]) queue.cancel(id);
     expect([a, b, c].map(state)).toEqual(['cancelling', 'cancelled', 'cancelled']);
-    expect(stopReasonOf(bench.of(a).context.signal)).toBe('cancel');
+    expect(bench.of(a).context.signal.reason).toEqual(stopped('cancel'));
     bench.of(a).fail(new I2lError('FILE_WRITE_FAILED', 'the part could not be removed'));
     await calm();
     expect(queue.get(a)).toMatchObject({ state: 'cancelled', error: null });
@@ -232,7 +232,7 @@ describe('the whole queue', () => {
     const [a, b] = [add(), add()] as const;
     await calm();
     const closed = queue.close();
-    expect(stopReasonOf(bench.of(a).context.signal)).toBe('shutdown');
+    expect(bench.of(a).context.signal.reason).toEqual(stopped('shutdown'));
     bench.rest(a);
     await closed;
     expect(store.list().map(({ id, state, crashes }) => ({ id, state, crashes }))).toEqual([
