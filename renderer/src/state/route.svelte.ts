@@ -5,18 +5,18 @@ export type Screen = (typeof SCREENS)[number];
 
 export interface Route {
   readonly screen: Screen;
-  /** E.g. the LoRA that is open. */
+  /** E.g. of the LoRA that is open: digits. */
   readonly id: string | undefined;
 }
 
 export function parseRoute(hash: string): Route {
-  const [, screen = '', id] = /^#\/([a-z]+)(?:\/(.+))?$/.exec(hash) ?? [];
+  const [, screen = '', id] = /^#\/([a-z]+)(?:\/(\d+)$)?/.exec(hash) ?? [];
   const known = SCREENS.find((name) => name === screen);
-  return known ? { screen: known, id: id === undefined ? undefined : decodeURIComponent(id) } : { screen: 'create', id: undefined };
+  return known ? { screen: known, id } : { screen: 'create', id: undefined };
 }
 
-export function hashOf(screen: Screen, id?: string | number): string {
-  return `#/${screen}${id === undefined ? '' : `/${encodeURIComponent(id)}`}`;
+export function hashOf(screen: Screen, id?: number): string {
+  return `#/${screen}${id === undefined ? '' : `/${id}`}`;
 }
 
 class Router {
@@ -26,7 +26,7 @@ class Router {
     window.addEventListener('hashchange', () => (this.route = parseRoute(location.hash)));
   }
 
-  go(screen: Screen, id?: string | number): void {
+  go(screen: Screen, id?: number): void {
     location.hash = hashOf(screen, id);
   }
 }

@@ -9,6 +9,7 @@ import { api } from '../../api/client.ts';
 import type { Dictionary } from '../../i18n/en/index.ts';
 import { notices } from '../../state/notices.svelte.ts';
 import { router } from '../../state/route.svelte.ts';
+import { copyText } from '../../ui/clipboard.ts';
 import type { MenuItem } from '../../ui/menu.ts';
 import type { RowState } from './model-view.ts';
 
@@ -40,6 +41,6 @@ export function menuOf(
 }
 
 async function copy(path: string, said: string): Promise<void> {
-  await navigator.clipboard.writeText(path);
+  await copyText(path);
   notices.say(said);
 }
