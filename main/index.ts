@@ -56,7 +56,6 @@ async function start(): Promise<void> {
   const chosen = new ChosenPaths([studio.services.demo.imagesFolder]);
   const own = {
     allowPath: (path: string) => chosen.allow(path),
-    alsoAllow: (paths: readonly string[]) => chosen.add(paths),
     pick: (request: PickRequest) => pickPaths(window, chosen, request),
     showInFolder,
   };

@@ -134,6 +134,7 @@ export type Near = z.infer<typeof nearSchema>;
 export const NEAR_DISTANCE = 10;
 
 const storage = z.enum(STORAGES).optional();
+const imagesOfSet = z.object({ id: idSchema, hashes: z.array(hashSchema).max(100_000) });
 
 export const setsContract = {
   list: oc.input(setQuerySchema).output(z.object({ total: z.int(), sets: z.array(setSummarySchema) })),
@@ -170,9 +171,11 @@ export const setsContract = {
       eventIterator(z.discriminatedUnion('type', [importProgressSchema, rescannedSchema.extend({ type: z.literal('done') })])),
     ),
   /** The images named come first, in this order; the others follow as they were. */
-  reorder: oc.input(z.object({ id: idSchema, hashes: z.array(hashSchema).max(100_000) })).output(imageSetSchema),
+  reorder: oc.input(imagesOfSet).output(imageSetSchema),
   setImage: oc.input(z.object({ id: idSchema, hash: hashSchema, change: imageChangeSchema })).output(setImageSchema),
-  removeImages: oc.input(z.object({ id: idSchema, hashes: z.array(hashSchema).max(100_000) })).output(setSummarySchema),
+  removeImages: oc.input(imagesOfSet).output(setSummarySchema),
+  /** Puts back what was removed since the app was started, as it was and at its place. */
+  restoreImages: oc.input(imagesOfSet).output(z.object({ restored: z.array(hashSchema) })),
   /** Pairs of images that look alike, the nearest first. */
   duplicates: oc
     .input(z.object({ id: idSchema, distance: z.int().min(0).max(32).default(NEAR_DISTANCE) }))

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { implement } from '@orpc/server';
-import { setsContract, type ImageSet } from '../contract/sets.ts';
+import { setsContract } from '../contract/sets.ts';
 import type { Library } from '../library/library.ts';
 import { answerErrors } from './base.ts';
 import { withProgress } from './progress-stream.ts';
@@ -12,8 +12,6 @@ export interface SetsContext {
    * may not use. The command line may use all; see openPath.
    */
   readonly allowPath: (path: string) => string;
-  /** For a client that may name chosen files alone: these as well. */
-  readonly alsoAllow?: ((paths: readonly string[]) => void) | undefined;
 }
 
 /** For clients that act as the user: any path, made absolute. */
@@ -60,16 +58,13 @@ export const setsRouter = sets.router({
   setImage: sets.setImage.handler(({ input: { id, hash, change }, context: { library } }) =>
     library.sets.setImage(id, hash, change),
   ),
-  removeImages: sets.removeImages.handler(({ input: { id, hashes }, context: { library, alsoAllow } }) => {
-    // Who took them out may put them back, and names their files for that.
-    alsoAllow?.(filesOf(library.sets.get(id), new Set(hashes)));
-    return library.sets.removeImages(id, hashes);
-  }),
+  removeImages: sets.removeImages.handler(({ input: { id, hashes }, context: { library } }) =>
+    library.sets.removeImages(id, hashes),
+  ),
+  restoreImages: sets.restoreImages.handler(({ input: { id, hashes }, context: { library } }) => ({
+    restored: library.sets.restoreImages(id, hashes),
+  })),
   duplicates: sets.duplicates.handler(({ input: { id, distance }, context: { library } }) => ({
     near: library.sets.duplicates(id, distance),
   })),
 });
-
-function filesOf({ images }: ImageSet, hashes: ReadonlySet<string>): string[] {
-  return images.filter(({ hash }) => hashes.has(hash)).map(({ file }) => file);
-}

@@ -5,6 +5,7 @@ import { changed } from './change.ts';
 import type { Database } from './database.ts';
 import { mapLimited } from './limited.ts';
 import { nearPairs } from './near.ts';
+import { TakenOut, type SetImageKept } from './taken-out.ts';
 import { imageOf, SET_COLUMNS, SET_IMAGES, summaryOf, type SetImageRow, type SetRow } from './set-rows.ts';
 import { indexText, matchExpression, sortKey } from './text.ts';
 
@@ -22,6 +23,7 @@ const SORT_COLUMNS = {
 export class Sets {
   readonly #database: Database;
   readonly #now: () => number;
+  readonly #takenOut = new TakenOut();
 
   constructor(database: Database, now: () => number) {
     this.#database = database;
@@ -165,12 +167,25 @@ export class Sets {
     });
   }
 
-  /** The files stay where they are. @throws I2lError NOT_IN_LIBRARY */
+  /** The files stay where they are; see restoreImages. @throws I2lError NOT_IN_LIBRARY */
   removeImages(id: number, hashes: readonly string[]): SetSummary {
     return this.#database.write(() => {
       this.summary(id);
-      for (const hash of hashes) this.#database.run('DELETE FROM set_images WHERE set_id = :id AND hash = :hash', { id, hash });
+      this.#takenOut.note(hashes.flatMap((hash) => this.#database.all<SetImageKept>(TAKE_OUT, { id, hash })));
       return this.touched(id);
+    });
+  }
+
+  /**
+   * Puts back what this process has taken out of a set: as it was, at its place.
+   * @returns hashes of those that are back. @throws I2lError NOT_IN_LIBRARY
+   */
+  restoreImages(id: number, hashes: readonly string[]): string[] {
+    return this.#database.write(() => {
+      this.summary(id);
+      const back = this.#takenOut.of(id, hashes).filter((row) => this.#database.run(PUT_BACK, { ...row }).changes > 0);
+      this.touched(id);
+      return back.map(({ hash }) => hash);
     });
   }
 
@@ -225,8 +240,15 @@ export class Sets {
 const INSERT = `
   INSERT INTO sets (name, sort_name, notes, target, storage, created_at, updated_at)
   VALUES (:name, :key, :notes, :target, :storage, :now, :now)`;
+const KEPT = 'set_id, hash, position, weight, caption, storage, source, source_bytes, source_mtime_ms';
+const TAKE_OUT = `DELETE FROM set_images WHERE set_id = :id AND hash = :hash RETURNING ${KEPT}`;
+/** Where the image has come back by another way, or is unknown by now, nothing is to be done. */
+const PUT_BACK = `
+  INSERT OR IGNORE INTO set_images (${KEPT})
+  SELECT :set_id, :hash, :position, :weight, :caption, :storage, :source, :source_bytes, :source_mtime_ms
+  FROM images WHERE hash = :hash`;
 const COPY_IMAGES = `
-  INSERT INTO set_images (set_id, hash, position, weight, caption, storage, source, source_bytes, source_mtime_ms)
+  INSERT INTO set_images (${KEPT})
   SELECT :copy, hash, position, weight, caption, storage, source, source_bytes, source_mtime_ms FROM set_images WHERE set_id = :id`;
 const UPDATE = `
   UPDATE sets SET name = :name, sort_name = :key, notes = :notes, target = :target, storage = :storage WHERE id = :id`;

@@ -29,7 +29,6 @@ const listener = await listen({ host: '127.0.0.1', port: 0, otherPorts: 0 });
 const { services, close } = await openApp({ dataFolder: home, name: 'a test' });
 const own = {
   allowPath: (path: string) => chosen.allow(path),
-  alsoAllow: (paths: readonly string[]) => chosen.add(paths),
   pick,
 };
 const sessions = new Sessions({ token });

@@ -121,6 +121,31 @@ describe('images of a set', () => {
     expect(existsSync(files[1]!)).toBe(true);
   });
 
+  test('have images back that were taken out: at their places, with their weights, captions and names', async () => {
+    const { library, id, hashes } = await filled(3);
+    const [a, b, c] = hashes as [string, string, string];
+    library.sets.setImage(id, b, { weight: 2.5, caption: 'a heron' });
+    const before = library.sets.get(id);
+    library.sets.removeImages(id, [c, b]);
+    expect(library.sets.restoreImages(id, [b, c])).toEqual([b, c]);
+    expect(library.sets.get(id).images).toEqual(before.images);
+    expect(library.sets.list({ text: 'heron' }).total).toBe(1);
+    expect(library.sets.restoreImages(id, [a, b]), 'what is there stays as it is').toEqual([]);
+
+    library.sets.removeImages(id, [a]);
+    await library.setImport.addImages(id, [before.images[0]!.file]);
+    expect(library.sets.restoreImages(id, [a]), 'it has come by another way').toEqual([]);
+    expect(library.sets.get(id).images.map(({ hash }) => hash)).toEqual([b, c, a]);
+
+    const copied = library.sets.create({ name: 'Copies', storage: 'copied' }).id;
+    await library.setImport.addImages(copied, before.images.map(({ file }) => file)); // prettier-ignore
+    const { images } = library.sets.get(copied);
+    library.sets.removeImages(copied, [a]);
+    library.sets.restoreImages(copied, [a]);
+    expect(library.sets.get(copied).images).toEqual(images);
+    expect(thrownBy(() => library.sets.restoreImages(99, [a])).code).toBe('NOT_IN_LIBRARY');
+  });
+
   test('referenced files stay where they are; copied ones are in the data folder, once for all sets', async () => {
     const { library, folder, files, id } = await filled(2);
     expect(existsSync(join(folder, 'data', 'images'))).toBe(false);

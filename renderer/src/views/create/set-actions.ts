@@ -40,7 +40,7 @@ export async function pickImages(words: CreateWords): Promise<void> {
     const { paths } = await api.app.pick({ what: 'images', title: words.addImages });
     const id = paths.length === 0 ? undefined : (sets.open?.id ?? (await newSet(words)));
     if (id === undefined) return;
-    await imageUploads.follow(paths.length, (signal) => api.sets.addImages({ id, files: paths }, { signal }));
+    await imageUploads.follow(paths.length, id, (signal) => api.sets.addImages({ id, files: paths }, { signal }));
   });
 }
 
@@ -94,27 +94,18 @@ export async function rescan({ id }: SetSummary, words: CreateWords): Promise<vo
 export async function removeImages(images: readonly SetImage[], words: CreateWords): Promise<void> {
   const { open } = sets;
   if (!open || images.length === 0) return;
-  const { id } = open;
-  const order = open.images.map(({ hash }) => hash);
+  const request = { id: open.id, hashes: images.map(({ hash }) => hash) };
   await notices.attempt(async () => {
-    await api.sets.removeImages({ id, hashes: images.map(({ hash }) => hash) });
+    await api.sets.removeImages(request);
     notices.say(words.removedImages(images.length), {
       label: words.undo,
-      run: () => void notices.attempt(() => putBack(id, images, order)),
+      run: () =>
+        void notices.attempt(async () => {
+          await api.sets.restoreImages(request);
+          await sets.refresh();
+        }),
     });
   });
-  await sets.refresh();
-}
-
-async function putBack(id: number, images: readonly SetImage[], order: readonly string[]): Promise<void> {
-  for (const { file, storage, hash, weight, caption } of images) {
-    for await (const event of await api.sets.addImages({ id, files: [file], storage })) {
-      if (event.type === 'done' && event.added.includes(hash)) await api.sets.setImage({ id, hash, change: { weight, caption } });
-    }
-  }
-  const { images: now } = await api.sets.get({ id });
-  const there = new Set(now.map(({ hash }) => hash));
-  await api.sets.reorder({ id, hashes: order.filter((hash) => there.has(hash)) });
   await sets.refresh();
 }
 
