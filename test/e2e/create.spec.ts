@@ -1,4 +1,5 @@
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createJobSchema } from '../../main/contract/job.ts';
 import { connect, type AppClient } from './client.ts';
@@ -74,12 +75,56 @@ test('images that look alike are marked, and one of each can be kept', async ({ 
   await studio.getByRole('button', { name: 'Undo' }).click();
   await expect(images(studio)).toHaveCount(4);
   expect((await client.api.sets.get({ id })).images.map(({ weight }) => weight).sort()).toEqual([0, 1, 1, 1]);
+  expect(await imageNames(studio), 'at its place and by its name').toEqual([...EXAMPLES, 'again.jpg']);
   await images(studio).first().click();
   await studio.keyboard.press('Enter');
   const crop = studio.getByRole('dialog').getByRole('img');
   await expect.poll(() => crop.evaluate((image: HTMLImageElement) => image.naturalWidth)).toBeGreaterThan(0);
   expect(await crop.evaluate((image: HTMLImageElement) => image.naturalWidth / image.naturalHeight)).toBe(1);
   await studio.keyboard.press('Escape');
+});
+
+test('images arrive in the order in which they were chosen, and nothing is made before all are there', async ({ studio }) => {
+  const id = await newSet(studio);
+  const names = Array.from({ length: 12 }, (_, i) => `${String(i).padStart(2, '0')}.jpg`);
+  const held = Promise.withResolvers<undefined>();
+  // The first is the last to arrive.
+  await studio.route(/\/uploads\/sets\/.*name=00/, async (route) => {
+    await held.promise;
+    await route.continue();
+  });
+  await studio.getByLabel('Add images').last().setInputFiles(
+    names.map((name) => ({ name, mimeType: 'image/jpeg', buffer: Buffer.concat([example('sea.jpg').bytes, Buffer.from(name)]) })),
+  ); // prettier-ignore
+  await expect(studio.getByText('Adding 11 of 12')).toBeVisible();
+  await expect(studio.getByText('Images are still being added.')).toBeVisible();
+  await expect(studio.getByRole('button', { name: 'Create LoRA' })).toBeDisabled();
+  held.resolve(undefined);
+  await expect(images(studio)).toHaveCount(12);
+  await expect(studio.getByRole('button', { name: 'Create LoRA' })).toBeEnabled();
+  await expect.poll(() => imageNames(studio)).toEqual(names);
+  expect((await client.api.sets.get({ id })).images.map(({ source }) => source.split(/[\\/]/).at(-1))).toEqual(names);
+});
+
+test('a folder that is being read is let go of when the dialog is closed', async ({ studio }) => {
+  const folder = mkdtempSync(join(tmpdir(), 'i2l-long-'));
+  for (let i = 0; i < 400; i++)
+    writeFileSync(join(folder, `${i}.jpg`), Buffer.concat([example('sea.jpg').bytes, Buffer.from(String(i))]));
+  await client.choose([folder]);
+  const before = (await client.api.sets.list({})).total;
+  await studio.getByRole('button', { name: 'Import a folder' }).click();
+  const dialog = studio.getByRole('dialog');
+  await dialog.getByRole('textbox').fill(folder);
+  await dialog.getByRole('button', { name: 'Import', exact: true }).click();
+  await expect(dialog.getByText(/^Reading \d/)).toBeVisible();
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  const read = async (): Promise<number> =>
+    (await client.api.sets.list({})).sets.find((set) => set.folder === folder)?.imageCount ?? 0;
+  await expect.poll(async () => { const one = await read(); await studio.waitForTimeout(500); return one === (await read()); }).toBe(true); // prettier-ignore
+  expect(await read()).toBeLessThan(400);
+  expect((await client.api.sets.list({})).total).toBeLessThanOrEqual(before + 1);
+  await expect(studio.getByRole('region', { name: 'Messages' }).getByRole('alert')).toHaveCount(0);
+  rmSync(folder, { recursive: true });
 });
 
 test('a folder of folders is a batch: a LoRA of each, in one pass, and the library has them', async ({ studio, app }) => {

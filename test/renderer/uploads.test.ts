@@ -7,12 +7,13 @@ interface SendOptions {
   readonly signal: AbortSignal;
   readonly onSent: (bytes: number) => void;
 }
-type Uploaded = { readonly duplicate?: boolean } | { readonly error: { readonly code: string } };
+type Uploaded = { readonly duplicate?: boolean; readonly hash?: string } | { readonly error: { readonly code: string } };
 interface Queue {
   readonly busy: boolean;
   readonly failed: readonly { readonly file: string }[];
   add(files: readonly File[], place: number): void;
-  follow(files: number, take: (signal: AbortSignal) => Promise<AsyncIterable<never>>): Promise<void>;
+  isBusyFor(place: number): boolean;
+  follow(files: number, place: number, take: (signal: AbortSignal) => Promise<AsyncIterable<never>>): Promise<void>;
   stop(): void;
 }
 interface QueueModule {
@@ -20,6 +21,7 @@ interface QueueModule {
     readonly atOnce: number;
     readonly send: (file: File, place: number, options: SendOptions) => Promise<Uploaded>;
     readonly refresh: () => Promise<void>;
+    readonly arrange?: (place: number, arrived: readonly Uploaded[]) => Promise<void>;
   }) => Queue;
 }
 interface UploadModule {
@@ -77,11 +79,47 @@ describe('one file', () => {
   });
 });
 
-test('what is added after a stop, while the rest still ends, can be stopped by itself and its failure is told', async () => {
-  // Nothing is shown here, so a state is its value.
+/** Nothing is shown here, so a state is its value. */
+async function importQueue(): Promise<QueueModule> {
   const state = <T>(value: T): T => value;
   vi.stubGlobal('$state', Object.assign(state, { raw: state }));
-  const { UploadQueue } = (await import(source('state/upload-queue.svelte.ts'))) as QueueModule;
+  return (await import(source('state/upload-queue.svelte.ts'))) as QueueModule;
+}
+
+test('files that overtake each other are brought into their order, each place by itself, before it counts as done', async () => {
+  const { UploadQueue } = await importQueue();
+  const answers = new Map<string, PromiseWithResolvers<Uploaded>>();
+  const arranged: unknown[] = [];
+  const arranging = Promise.withResolvers<undefined>();
+  const queue = new UploadQueue({
+    atOnce: 3,
+    send: ({ name }) => {
+      const answer = Promise.withResolvers<Uploaded>();
+      answers.set(name, answer);
+      return answer.promise;
+    },
+    refresh: async () => undefined,
+    arrange: (place, arrived) => {
+      arranged.push([place, arrived]);
+      return arranging.promise;
+    },
+  });
+  queue.add([new File([], 'first'), new File([], 'bad')], 1);
+  queue.add([new File([], 'other')], 2);
+  for (const name of ['other', 'bad', 'first']) {
+    expect([queue.isBusyFor(1), queue.isBusyFor(2), queue.isBusyFor(3)]).toEqual([true, true, false]);
+    answers.get(name)?.resolve(name === 'bad' ? { error: { code: 'IMAGE_INVALID' } } : { hash: name });
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  expect(arranged).toEqual([[1, [{ hash: 'first' }, { error: { code: 'IMAGE_INVALID' } }]]]);
+  expect(queue.isBusyFor(1)).toBe(true);
+  arranging.resolve(undefined);
+  await expect.poll(() => [queue.isBusyFor(1), queue.isBusyFor(2)]).toEqual([false, false]);
+  expect(arranged[1]).toEqual([2, [{ hash: 'other' }]]);
+});
+
+test('what is added after a stop, while the rest still ends, can be stopped by itself and its failure is told', async () => {
+  const { UploadQueue } = await importQueue();
   const signals: AbortSignal[] = [];
   const sending = Promise.withResolvers<Uploaded>();
   const queue = new UploadQueue({
@@ -93,9 +131,10 @@ test('what is added after a stop, while the rest still ends, can be stopped by i
     refresh: async () => undefined,
   });
   const ending = Promise.withResolvers<AsyncIterable<never>>();
-  const followed = queue.follow(1, () => ending.promise);
+  const followed = queue.follow(1, 1, () => ending.promise);
   queue.stop();
   expect(queue.busy).toBe(true);
+  expect(queue.isBusyFor(1)).toBe(true);
   queue.add([new File([], 'late.png')], 1);
   expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
   ending.reject(new Error('It was stopped.'));
@@ -105,4 +144,5 @@ test('what is added after a stop, while the rest still ends, can be stopped by i
   queue.add([new File([], 'later.png')], 1);
   queue.stop();
   expect(signals.at(-1)?.aborted).toBe(true);
+  await expect.poll(() => queue.isBusyFor(1)).toBe(false);
 });

@@ -2,8 +2,8 @@ import { I2lError } from '../../../main/contract/errors.ts';
 import { LARGEST_IMAGE, LARGEST_LORA, refusedName, refusedSize } from '../../../main/contract/uploads.ts';
 import { errorFromWire } from '../../../main/contract/wire-errors.ts';
 
-/** What became of one file; a place that takes a file again and again knows no duplicates. */
-export type Uploaded = { readonly duplicate?: boolean } | { readonly error: I2lError };
+/** What became of one file, and the hash of one that is an image; a place that takes a file again and again knows no duplicates. */
+export type Uploaded = { readonly duplicate?: boolean; readonly hash?: string } | { readonly error: I2lError };
 
 export interface SendOptions {
   readonly signal: AbortSignal;
@@ -34,7 +34,7 @@ async function upload(address: string, file: File, largest: number, options: Sen
   try {
     const { status, data } = await post(`${address}?name=${encodeURIComponent(file.name)}`, file, options);
     if (status !== 200) return { error: errorFromWire(Object.assign(new Error(`HTTP ${status}`), { data })) };
-    return data as { readonly duplicate?: boolean };
+    return data as Uploaded;
   } catch (thrown) {
     const fields = { file: file.name };
     if (options.signal.aborted) return { error: new I2lError('CANCELLED', `${file.name}: the upload was stopped.`, fields) };

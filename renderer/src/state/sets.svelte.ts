@@ -82,6 +82,15 @@ class ImageSets {
     }
   }
 
+  /** These images of a set come to lie behind the others, in this order. @throws I2lError */
+  async putLast(id: number, hashes: readonly string[]): Promise<void> {
+    const { images } = await api.sets.get({ id });
+    const last = new Set(hashes);
+    const others = images.map(({ hash }) => hash).filter((hash) => !last.has(hash));
+    const there = new Set(images.map(({ hash }) => hash));
+    await api.sets.reorder({ id, hashes: [...others, ...hashes.filter((hash) => there.has(hash))] });
+  }
+
   /** @throws I2lError */
   async change(hashes: readonly string[], change: ImageChange): Promise<void> {
     const { open } = this;

@@ -1,5 +1,7 @@
+import { SvelteMap } from 'svelte/reactivity';
 import type { FailedFile, ImportProgress } from '../../../main/contract/library-values.ts';
 import type { SendOptions, Uploaded } from '../api/upload.ts';
+import { untilStopped } from '../api/until-stopped.ts';
 import type { Failure } from '../ui/failure.ts';
 
 export interface UploadKind<Place> {
@@ -9,6 +11,18 @@ export interface UploadKind<Place> {
   readonly send: (file: File, place: Place, options: SendOptions) => Promise<Uploaded>;
   /** Shows what has arrived. */
   readonly refresh: () => Promise<void>;
+  /**
+   * Brings what has arrived at a place into order: files that travel side by side overtake each other. Never throws.
+   * @param arrived answers to its files, in the order in which these were added
+   */
+  readonly arrange?: (place: Place, arrived: readonly Uploaded[]) => Promise<void>;
+}
+
+interface OnItsWay<Place> {
+  readonly file: File;
+  readonly place: Place;
+  /** Where it stands among all that were added. */
+  readonly number: number;
 }
 
 interface Failed {
@@ -40,8 +54,13 @@ export class UploadQueue<Place> {
   #bytes = $state(0);
   #bytesSent = $state(0);
   #stop = new AbortController();
-  #waiting: { readonly file: File; readonly place: Place }[] = [];
+  #waiting: OnItsWay<Place>[] = [];
   #running = 0;
+  #numbered = 0;
+  /** Answers to files that have arrived since nothing was on its way, by where they stand. */
+  #arrived: { readonly place: Place; readonly number: number; readonly outcome: Uploaded }[] = [];
+  /** How many files of each place are on their way or not yet in order. */
+  readonly #held = new SvelteMap<Place, number>();
 
   constructor(kind: UploadKind<Place>) {
     this.#kind = kind;
@@ -51,6 +70,11 @@ export class UploadQueue<Place> {
     return this.done < this.total;
   }
 
+  /** Whether more may come to a place, or what is there to another order. */
+  isBusyFor(place: Place): boolean {
+    return (this.#held.get(place) ?? 0) > 0;
+  }
+
   /** 0 to 1: of the bytes, where they are known. */
   get fraction(): number {
     return this.#bytes > 0 ? this.#bytesSent / this.#bytes : this.done / Math.max(1, this.total);
@@ -58,14 +82,16 @@ export class UploadQueue<Place> {
 
   add(files: readonly File[], place: Place): void {
     if (!this.busy) this.#begin();
-    this.#waiting.push(...files.map((file) => ({ file, place })));
+    this.#waiting.push(...files.map((file, i) => ({ file, place, number: this.#numbered + i })));
+    this.#numbered += files.length;
+    this.#hold(place, files.length);
     this.total += files.length;
     this.#bytes += bytesOf(files);
     while (this.#running < this.#kind.atOnce && this.#waiting.length > 0) void this.#work();
   }
 
   /** Files that the app takes from where they are: nothing travels, but it takes its time. @throws I2lError */
-  async follow(files: number, take: (signal: AbortSignal) => Promise<AsyncIterable<Import>>): Promise<void> {
+  async follow(files: number, place: Place, take: (signal: AbortSignal) => Promise<AsyncIterable<Import>>): Promise<void> {
     if (!this.busy) this.#begin();
     this.total += files;
     const { signal } = this.#stop;
@@ -74,20 +100,22 @@ export class UploadQueue<Place> {
       this.done += done - counted;
       counted = done;
     };
+    this.#hold(place, files);
     try {
-      for await (const event of await take(signal)) {
-        if (event.type === 'progress') count(event.done);
-        else {
-          this.added += event.added.length;
-          this.duplicates += event.duplicates.length;
-          this.failed = [...this.failed, ...event.failed];
+      await untilStopped(signal, async () => {
+        for await (const event of await take(signal)) {
+          if (event.type === 'progress') count(event.done);
+          else {
+            this.added += event.added.length;
+            this.duplicates += event.duplicates.length;
+            this.failed = [...this.failed, ...event.failed];
+          }
         }
-      }
-    } catch (thrown) {
-      if (!signal.aborted) throw thrown;
+      });
     } finally {
       count(files);
       await this.#kind.refresh();
+      this.#hold(place, -files);
     }
   }
 
@@ -97,6 +125,7 @@ export class UploadQueue<Place> {
     this.#stop = new AbortController();
     this.total -= this.#waiting.length;
     this.#bytes -= bytesOf(this.#waiting.map(({ file }) => file));
+    for (const { place } of this.#waiting) this.#hold(place, -1);
     this.#waiting = [];
   }
 
@@ -118,12 +147,30 @@ export class UploadQueue<Place> {
   async #work(): Promise<void> {
     this.#running++;
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
-      this.#note(next.file, await this.#send(next.file, next.place));
+      const outcome = await this.#send(next.file, next.place);
+      this.#note(next.file, outcome);
+      this.#arrived.push({ ...next, outcome });
       this.done++;
       if (this.done % SHOWN_EVERY === 0) void this.#kind.refresh();
     }
     this.#running--;
-    if (this.#running === 0) await this.#kind.refresh();
+    if (this.#running === 0) await this.#settle();
+  }
+
+  async #settle(): Promise<void> {
+    const arrived = this.#arrived.sort((a, b) => a.number - b.number);
+    this.#arrived = [];
+    for (const [place, own] of Map.groupBy(arrived, (one) => one.place)) {
+      await this.#kind.arrange?.(place, own.map(({ outcome }) => outcome)); // prettier-ignore
+      this.#hold(place, -own.length);
+    }
+    await this.#kind.refresh();
+  }
+
+  #hold(place: Place, files: number): void {
+    const held = (this.#held.get(place) ?? 0) + files;
+    if (held > 0) this.#held.set(place, held);
+    else this.#held.delete(place);
   }
 
   async #send(file: File, place: Place): Promise<Uploaded> {

@@ -39,9 +39,11 @@ export const queue = {
   priorities: { high: 'High', normal: 'Normal', low: 'Low' },
   log: 'Log',
   logEmpty: 'Nothing was logged.',
+  logEmptySoFar: 'Nothing logged so far.',
   details: 'Details',
   eta: (time: string): string => `${time} left`,
   ran: (time: string): string => `took ${time}`,
+  ranSoFar: (time: string): string => `${time} so far`,
   attempts: (count: number): string => `try ${count}`,
   stage: (step: string, stage: string): string => (stage === '' ? step : `${step}, ${stage}`),
   doing: {

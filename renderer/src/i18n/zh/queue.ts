@@ -38,9 +38,11 @@ export const queue: Dictionary['queue'] = {
   priorities: { high: '高', normal: '普通', low: '低' },
   log: '日志',
   logEmpty: '没有日志。',
+  logEmptySoFar: '暂无日志。',
   details: '详细信息',
   eta: (time) => `剩余 ${time}`,
   ran: (time) => `用时 ${time}`,
+  ranSoFar: (time) => `已用 ${time}`,
   attempts: (count) => `第 ${count} 次尝试`,
   stage: (step, stage) => (stage === '' ? step : `${step}，${stage}`),
   doing: {
