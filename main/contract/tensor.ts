@@ -28,6 +28,8 @@ export interface TensorRange extends ByteRange {
 export interface HostTensor {
   readonly data: Float32Array | Float64Array | Int8Array | Uint8Array | Uint16Array | BigInt64Array;
   readonly dims: readonly number[];
+  /** Whoever made it has seen that all its values are finite. */
+  readonly isFinite?: true;
 }
 
 export type TensorMap = Readonly<Record<string, HostTensor>>;

@@ -68,6 +68,7 @@ export class LoraWriter {
     // Behind the factors, so that these stay in the order in which they come.
     this.#writer = new SafetensorsWriter(path, [...factorTensors(stored, shape), ...alphas.map(({ spec }) => spec)], metadata);
     for (const { spec, rank } of alphas) this.#writer.write(spec.name, float32Bytes(Float32Array.of(rank)));
+    this.#writer.writePastCache();
     this.#alphaBytes = alphas.map(({ rank }) => float32Bytes(Float32Array.of(rank)));
   }
 
@@ -80,7 +81,7 @@ export class LoraWriter {
     const name = factorName(module, factor);
     const stored = this.#stored.get(module);
     if (!stored || name !== this.#order[this.#next]) throw new I2lError('INTERNAL', `${name} came out of order.`, { key: name });
-    if (!isFinite(tensor.data, this.#shape.dtype)) {
+    if (!tensor.isFinite && !isFinite(tensor.data, this.#shape.dtype)) {
       throw new I2lError(
         'NOT_FINITE',
         `${module}: a value is not a finite number in ${this.#shape.dtype}; ${this.#shape.dtype === 'f16' ? 'it may be too large for f16, or ' : ''}the file that it came from may be damaged.`,
@@ -112,9 +113,10 @@ export class LoraWriter {
   }
 
   /** Makes the file visible under its name. @returns sha256 of its tensor bytes, hex. @throws as SafetensorsWriter's */
-  finish(): string {
+  async finish(): Promise<string> {
     for (const bytes of this.#alphaBytes) this.#hash.update(bytes);
     const hash = this.#hash.digest('hex');
+    await this.#writer.settled();
     this.#writer.patchHeader(HASH_PLACEHOLDER, hash);
     this.#writer.finish();
     return hash;

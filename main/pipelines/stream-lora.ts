@@ -58,15 +58,17 @@ export async function streamLoras(
       factor.arrived.clear();
     };
     await runner.run(stages, { load, sink }, images);
-    return writers.map((writer, i) => outcomeOf(files[i] as LoraFileRequest, writer));
+    const outcomes: LoraOutcome[] = [];
+    for (const [i, writer] of writers.entries()) outcomes.push(await outcomeOf(files[i] as LoraFileRequest, writer));
+    return outcomes;
   } catch (error) {
     for (const writer of writers) writer.abort();
     throw error;
   }
 }
 
-function outcomeOf({ output, modules }: LoraFileRequest, writer: LoraWriter): LoraOutcome {
-  const tensorHash = writer.finish();
+async function outcomeOf({ output, modules }: LoraFileRequest, writer: LoraWriter): Promise<LoraOutcome> {
+  const tensorHash = await writer.finish();
   const rank = Math.max(...modules.map((module) => module.rank));
   return { output, bytes: writer.bytes, rank, modules: modules.length, tensorHash };
 }

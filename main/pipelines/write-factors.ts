@@ -30,7 +30,7 @@ export async function writeFactors<K extends Making>(
       writer.write(path, 'B', factors.b);
       onFactors?.(factors);
     });
-    const tensorHash = writer.finish();
+    const tensorHash = await writer.finish();
     const rank = Math.max(...modules.map((module) => module.rank));
     return { type: 'done', output, bytes: writer.bytes, rank, modules: modules.length, tensorHash, ...algebra.summary() };
   } catch (error) {

@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
 import { DTYPE_BYTES, elementCount, type Dtype } from '../contract/tensor.ts';
+import { DirectWrites } from './direct-writes.ts';
 
 export interface TensorSpec {
   readonly name: string;
@@ -43,6 +44,7 @@ export class SafetensorsWriter {
   #fd: number | undefined;
   #created = false;
   #unflushed = 0;
+  #direct: DirectWrites | undefined;
 
   /**
    * @param tensors in file order. @param metadata text by key; keys are sorted, so that the same
@@ -93,8 +95,32 @@ export class SafetensorsWriter {
     else this.#missing.delete(name);
   }
 
+  /**
+   * From here on, pieces that come one after another go past the system's cache if the file is large and the system lets
+   * them; {@link settled} has to come before a patch and the end.
+   */
+  writePastCache(): void {
+    this.#guard(() => {
+      const plain = (bytes: Uint8Array, position: number): void => this.#writePlainly(bytes, position);
+      this.#direct = DirectWrites.open(this.temporary, this.size, this.#header.length, plain);
+    });
+  }
+
+  /** Waits for what is on its way to the disk. @throws as {@link write} does */
+  async settled(): Promise<void> {
+    const direct = this.#direct;
+    try {
+      await direct?.settle();
+      this.#direct = undefined;
+    } catch (error) {
+      this.abort();
+      throw fileError(this.path, 'write', error);
+    }
+  }
+
   /** Replaces a text in the header, everywhere, by another of the same length (a hash that is known only at the end). */
   patchHeader(placeholder: string, text: string): void {
+    this.#expectSettled();
     if (text.length !== placeholder.length) throw new RangeError('a patch must keep the length');
     let at = this.#header.indexOf(placeholder);
     if (at < 0) throw new RangeError(`${placeholder} is not in the header`);
@@ -106,6 +132,7 @@ export class SafetensorsWriter {
   finish(): void {
     this.#guard(() => {
       const fd = this.#open();
+      this.#expectSettled();
       for (const [name, bytes] of this.#missing) {
         throw new I2lError('INTERNAL', `${this.path}: ${bytes} bytes of "${name}" were never written.`, { tensor: name });
       }
@@ -120,6 +147,8 @@ export class SafetensorsWriter {
 
   /** Removes what was written so far; the target is as it was. Safe to call twice. */
   abort(): void {
+    this.#direct?.abort();
+    this.#direct = undefined;
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
     if (this.#created) rmSync(this.temporary, { force: true });
@@ -131,7 +160,15 @@ export class SafetensorsWriter {
     return this.#fd;
   }
 
+  #expectSettled(): void {
+    if (this.#direct) throw new I2lError('INTERNAL', `${this.path}: its bytes are still on their way.`);
+  }
+
   #writeAt(bytes: Uint8Array, position: number): void {
+    if (!this.#direct?.take(bytes, position)) this.#writePlainly(bytes, position);
+  }
+
+  #writePlainly(bytes: Uint8Array, position: number): void {
     const fd = this.#open();
     let done = 0;
     while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done);

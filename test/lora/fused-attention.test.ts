@@ -42,7 +42,11 @@ function moduleOf(path: string, rank: number, seed: number): TestModule {
 }
 
 /** Through the writer alone, as a job's stages would give the factors. */
-function write(modules: readonly TestModule[], keyForm: KeyForm, dtype: LoraDtypeName = 'f32'): { file: string; hash: string } {
+async function write(
+  modules: readonly TestModule[],
+  keyForm: KeyForm,
+  dtype: LoraDtypeName = 'f32',
+): Promise<{ file: string; hash: string }> {
   const file = newFile();
   const ranked = modules.map(({ path, a, b }) => ({ path, in: a.columns, out: b.rows, rank: a.rows }));
   const writer = new LoraWriter(file, { modules: ranked, dtype, keyForm }, { sshs_model_hash: HASH_PLACEHOLDER });
@@ -52,7 +56,7 @@ function write(modules: readonly TestModule[], keyForm: KeyForm, dtype: LoraDtyp
     writer.write(path, 'A', { data: stored(a), dims: [a.rows, a.columns] });
     writer.write(path, 'B', { data: stored(b), dims: [b.rows, b.columns] });
   }
-  return { file, hash: writer.finish() };
+  return { file, hash: await writer.finish() };
 }
 
 const byPath = (a: { path: string }, b: { path: string }): number => (a.path < b.path ? -1 : 1);
@@ -78,10 +82,10 @@ const anyLora = fc
   .map((list) => list.map(({ block, name, rank }, i) => moduleOf(`${block}.${name}`, rank, 10 * i)));
 
 describe("Z-Image in kohya's form", () => {
-  test('any LoRA comes back as it was: modules, ranks, dW to the bit', () => {
-    fc.assert(
-      fc.property(anyLora, fc.constantFrom<LoraDtypeName>('f32', 'bf16'), (modules, dtype) => {
-        const { file, hash } = write(modules, 'kohya', dtype);
+  test('any LoRA comes back as it was: modules, ranks, dW to the bit', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyLora, fc.constantFrom<LoraDtypeName>('f32', 'bf16'), async (modules, dtype) => {
+        const { file, hash } = await write(modules, 'kohya', dtype);
         expect(readBack(file)).toEqual(sameAs(modules));
         expect(inspectLora(file).tensorHash).toBe(hash);
         expect(isOfForm(openLora(file), 'kohya')).toBe(true);
@@ -90,10 +94,10 @@ describe("Z-Image in kohya's form", () => {
     );
   });
 
-  test("musubi's form keeps q, k and v apart, and says that it is musubi's", () => {
-    fc.assert(
-      fc.property(anyLora, (modules) => {
-        const { file } = write(modules, 'musubi');
+  test("musubi's form keeps q, k and v apart, and says that it is musubi's", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyLora, async (modules) => {
+        const { file } = await write(modules, 'musubi');
         expect(readBack(file)).toEqual(sameAs(modules));
         const apart = modules.some(({ path }) => /to_[qkv]$/.test(path));
         expect(openLora(file).keyForm).toBe(apart ? 'musubi' : 'kohya');
@@ -103,9 +107,9 @@ describe("Z-Image in kohya's form", () => {
     );
   });
 
-  test('the stored layer is the three stacked, with an alpha of its rank', () => {
+  test('the stored layer is the three stacked, with an alpha of its rank', async () => {
     const [q, k, v] = ['to_q', 'to_k', 'to_v'].map((name, i) => moduleOf(`layers.2.attention.${name}`, i + 1, i));
-    const { file } = write([v!, q!, k!], 'kohya');
+    const { file } = await write([v!, q!, k!], 'kohya');
     const { tensors } = readSafetensors(file);
     expect([...tensors.keys()].sort()).toEqual(
       ['alpha', 'lora_down.weight', 'lora_up.weight'].map((end) => `lora_unet_layers_2_attention_qkv.${end}`),
@@ -127,12 +131,12 @@ describe("Z-Image in kohya's form", () => {
     expect(values(file, 'lora_unet_layers_2_attention_qkv.alpha')).toBe('[6]');
   });
 
-  test('a full target gives the layers that ComfyUI has, and no other', () => {
+  test('a full target gives the layers that ComfyUI has, and no other', async () => {
     const target = zImage(HIDDEN, FEED_FORWARD, 3, 1);
     const modules = targetBlocks(target).flatMap((block) =>
       block.modules.map(({ path, in: inner, out }) => ({ path, a: exactDense(2, inner, 1), b: exactDense(out, 2, 2) })),
     );
-    const { file } = write(modules, 'kohya');
+    const { file } = await write(modules, 'kohya');
     const names = [...readSafetensors(file).tensors.keys()].filter((key) => key.endsWith('.lora_up.weight'));
     const layers = ['layers_0', 'layers_1', 'layers_2', 'context_refiner_0', 'noise_refiner_0'];
     const own = ['attention_qkv', 'attention_out', 'feed_forward_w1', 'feed_forward_w2', 'feed_forward_w3'];
@@ -140,19 +144,19 @@ describe("Z-Image in kohya's form", () => {
     expect(readBack(file)).toEqual(sameAs(modules));
   });
 
-  test('columns of zeros that are there to learn stay', () => {
+  test('columns of zeros that are there to learn stay', async () => {
     const modules = ['to_q', 'to_k', 'to_v'].map((name, i) => {
       const module = moduleOf(`layers.0.attention.${name}`, 4, i);
       return { ...module, b: { ...module.b, values: module.b.values.map((value, at) => (at % 4 > 1 ? 0 : value)) } };
     });
-    expect(readBack(write(modules, 'kohya').file)).toEqual(sameAs(modules));
+    expect(readBack((await write(modules, 'kohya')).file)).toEqual(sameAs(modules));
   });
 
-  test('q, k and v of different sizes are refused in this form alone', () => {
+  test('q, k and v of different sizes are refused in this form alone', async () => {
     const odd = { path: 'layers.0.attention.to_k', a: exactDense(1, HIDDEN, 1), b: exactDense(2, 1, 2) };
     const modules = [moduleOf('layers.0.attention.to_q', 1, 3), odd];
-    expect(() => write(modules, 'kohya')).toThrow(expect.objectContaining({ code: 'LORA_MISMATCH' }) as Error);
-    expect(readBack(write(modules, 'comfyui').file)).toHaveLength(2);
+    await expect(write(modules, 'kohya')).rejects.toMatchObject({ code: 'LORA_MISMATCH' });
+    expect(readBack((await write(modules, 'comfyui')).file)).toHaveLength(2);
   });
 });
 
@@ -207,7 +211,7 @@ describe('jobs over a fused file', () => {
   const engine = { dtype: 'f32', split: 'balanced' } as const;
 
   test('merge to other keys and back is the same file', async () => {
-    const { file } = write(modules, 'kohya');
+    const { file } = await write(modules, 'kohya');
     const [apart, again] = [newFile(), newFile()];
     const merge = { kind: 'merge', dtype: 'f32' } as const;
     await run({ ...merge, inputs: [{ file, strength: 1 }], output: apart, keyForm: 'comfyui' });
@@ -220,7 +224,7 @@ describe('jobs over a fused file', () => {
   });
 
   test('another rank, and a cut of that, are the same from fused keys as from others', async () => {
-    const sources = (['kohya', 'comfyui'] as const).map((form) => write(modules, form).file);
+    const sources = [await write(modules, 'kohya'), await write(modules, 'comfyui')].map(({ file }) => file);
     const results: Map<string, Dense>[] = [];
     for (const file of sources) {
       const [three, one] = [newFile(), newFile()];
