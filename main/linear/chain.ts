@@ -38,6 +38,11 @@ export function chainDims(chain: LinearChain, images: number): readonly [number,
   return chain.images === 'below' ? [images * rank, others] : [others, images * rank];
 }
 
+/** Bytes of the results of so many images, rounded to 16 bits, one behind another. */
+export function resultBytes(chains: readonly LinearChain[], images: number): number {
+  return chains.reduce((sum, chain) => sum + 2 * images * outOf(lastOf(chain)), 0);
+}
+
 /** Whether {@link ChainRunner} can compute it: what is added, graphs have made, and those can go on with it. */
 export function isRunnable({ layers, dtype }: LinearChain): boolean {
   const isPlain = ({ weight, add }: LinearLayer): boolean =>

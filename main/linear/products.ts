@@ -46,8 +46,11 @@ export function arrangedPlace(column: number, columns: number): number {
  * @param yStride bytes from one image's results to the next one's
  */
 export type Product = (weight: number, x: number, y: number, rows: number, yStride: number) => void;
-/** Values times a factor, rounded to the nearest bf16. @param count a multiple of 8; @param to may be where they are */
-export type Round = (from: number, factor: number, to: number, count: number) => void;
+/**
+ * Values times a factor, rounded to the nearest bf16.
+ * @param count a multiple of 8; @param to may be where they are. @returns 1 if one of them is not finite, else 0
+ */
+export type Round = (from: number, factor: number, to: number, count: number) => number;
 /** Copies blocks that lie one after another to where each begins so many bytes behind the last one. */
 export type Scatter = (from: number, to: number, blocks: number, stride: number) => void;
 
@@ -197,7 +200,7 @@ function sumOf({ sums, images }: Tile, row: number, image: number): Local {
 /** As the runtime's Cast: to the nearest, of two as near to the even one. No number stays none. */
 function roundFunction(): WasmFunction {
   const [from, factor, to, count] = [0, 1, 2, 3];
-  const [end, factors, value, first] = [4, 5, 6, 7];
+  const [end, factors, value, first, reached] = [4, 5, 6, 7, 8];
   const upper = (bits: Code): Code => i32x4.shiftRight(bits, i32.const(16));
   const half = (offset: number): Code => {
     const bits = get(value);
@@ -208,7 +211,10 @@ function roundFunction(): WasmFunction {
   };
   const body = [
     ...set(first, half(0)),
-    ...v128.store(get(to), i32x4.toU16(get(first), half(16))),
+    ...set(first, i32x4.toU16(get(first), half(16))),
+    ...v128.store(get(to), get(first)),
+    // An exponent of all ones is an infinity or no number: one added to its lowest bit, it reaches the sign's place.
+    ...set(reached, v128.or(get(reached), i32x4.add(v128.and(get(first), i32x4.const(0x7f807f80)), i32x4.const(0x00800080)))),
     ...set(from, i32.add(get(from), i32.const(4 * BLOCK))),
     ...set(to, i32.add(get(to), i32.const(2 * BLOCK))),
   ];
@@ -216,8 +222,9 @@ function roundFunction(): WasmFunction {
     ...set(factors, f32x4.splat(get(factor))),
     ...set(end, i32.add(get(from), i32.mul(get(count), i32.const(4)))),
     ...whileLess(get(from), get(end), body),
+    ...v128.anyTrue(v128.and(get(reached), i32x4.const(0x80008000 | 0))),
   ];
-  return { name: 'round', parameters: [I32, F32, I32, I32], variables: [I32, V128, V128, V128], code };
+  return { name: 'round', parameters: [I32, F32, I32, I32], result: I32, variables: [I32, V128, V128, V128, V128], code };
 }
 
 function scatterFunction(values: number): WasmFunction {

@@ -19,7 +19,8 @@ export interface WasmFunction {
   readonly parameters: readonly WasmType[];
   /** Variables behind the parameters; 0 at first. */
   readonly variables: readonly WasmType[];
-  /** Gives nothing back. */
+  /** What the code leaves to be given back. */
+  readonly result?: WasmType;
   readonly code: Code;
 }
 
@@ -66,6 +67,9 @@ export const v128 = {
   load: load(...vector(0)),
   store: store(...vector(11)),
   and: operation(...vector(78)),
+  or: operation(...vector(80)),
+  /** 1 if any bit is, else 0. */
+  anyTrue: operation(...vector(83)),
   /** Of the third's bits that are 1, the first's, else the second's. */
   select: operation(...vector(82)),
 } as const;
@@ -110,7 +114,9 @@ export function whileLess(a: Code, b: Code, body: Code): Code {
 
 /** A module that takes its memory as `host.memory` and gives its functions by their names. */
 export function encodeModule(functions: readonly WasmFunction[]): Uint8Array<ArrayBuffer> {
-  const types = functions.map(({ parameters }) => [0x60, ...list(parameters.map((type) => [type])), 0]);
+  const types = functions.map(({ parameters, result }) => {
+    return [0x60, ...list(parameters.map((type) => [type])), ...list(result === undefined ? [] : [[result]])];
+  });
   const memory = [...text('host'), ...text('memory'), 2, 0, 0];
   const exported = functions.map(({ name }, at) => [...text(name), 0, ...unsigned(at)]);
   const bodies = functions.map(({ variables, code }) => sized([...list(variables.map((type) => [1, type])), ...code, 0x0b]));

@@ -1,6 +1,6 @@
 const PAGE = 1 << 16;
 /** What processors load at once. */
-const ALIGNMENT = 64;
+export const ALIGNED_BYTES = 64;
 /** Places have 32 bits, and so has the one behind the last byte. */
 export const MOST_BYTES = 2 ** 32 - PAGE;
 
@@ -21,7 +21,7 @@ export class WasmMemory {
 
   /** @returns the first of so many bytes, a multiple of 64 */
   take(bytes: number): number {
-    const first = Math.ceil(this.#taken / ALIGNMENT) * ALIGNMENT;
+    const first = Math.ceil(this.#taken / ALIGNED_BYTES) * ALIGNED_BYTES;
     this.#taken = first + bytes;
     const missing = this.#taken - this.host.buffer.byteLength;
     if (missing > 0) this.host.grow(Math.ceil(missing / PAGE));

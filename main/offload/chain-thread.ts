@@ -1,35 +1,48 @@
-import type { TensorMap, TensorRange } from '../contract/tensor.ts';
+import type { TensorMap } from '../contract/tensor.ts';
 import type { LinearChain } from '../linear/chain.ts';
-import { ChainRunner } from '../linear/chain-runner.ts';
-import { placeOf } from '../onnx/external-data.ts';
+import { ChainRunner, MOST_READ_BYTES, type ReadRows } from '../linear/chain-runner.ts';
 import type { LaneResult } from './lane-thread.ts';
-import { readInto } from './placed-reads.ts';
+import { OpenFiles } from './placed-reads.ts';
 import { serve } from './threads.ts';
-import type { BufferLayout } from './weight-buffer.ts';
 
 /** Chains for a lane, which reads their weights. */
 export interface ChainTask {
   readonly chains: readonly LinearChain[];
   readonly state: TensorMap;
-  readonly layout: BufferLayout;
+  /** Where the results go: memory that whoever takes them sees as well. */
+  readonly into: SharedArrayBuffer;
 }
 
-const runner = new ChainRunner();
+/** The system's cache gives this many bytes a second and more; a disk rarely does. */
+const CACHE_BYTES_PER_SECOND = 3e9;
+/** From the cache, so few bytes that a core's own cache has them still when they are multiplied. */
+const LEAST_READ_BYTES = 256 << 10;
 
-function perform({ chains, state, layout: { bytes, reads } }: ChainTask): LaneResult {
+const runner = new ChainRunner();
+/** A disk is faster when it is asked for much at once, the cache for little. */
+let readBytes = LEAST_READ_BYTES;
+
+function perform({ chains, state, into }: ChainTask): LaneResult {
   const started = performance.now();
-  runner.memory.release(0);
-  runner.memory.take(bytes); // From the first byte on, as they are laid out.
-  readInto(runner.memory.buffer, reads);
-  const read = performance.now();
-  const places = new Map(reads.map((range) => [placeOf(range), range.at]));
-  const place = (weight: TensorRange): number => places.get(placeOf(weight)) as number;
-  const results = runner.run(chains, state, place);
-  return { results, waitMs: read - started, createMs: 0, runMs: performance.now() - read };
+  const files = new OpenFiles();
+  let [bytes, waitMs] = [0, 0];
+  const read: ReadRows = ({ file, offset, shape: [, columns = 0] }, first, target) => {
+    const began = performance.now();
+    files.read(file, offset + 2 * columns * first, target);
+    waitMs += performance.now() - began;
+    bytes += target.length;
+  };
+  try {
+    const results = runner.run(chains, state, { read, readBytes }, into);
+    readBytes = bytes > (waitMs / 1000) * CACHE_BYTES_PER_SECOND ? LEAST_READ_BYTES : MOST_READ_BYTES;
+    return { results, waitMs, createMs: 0, runMs: performance.now() - started - waitMs };
+  } finally {
+    files.close();
+  }
 }
 
 serve<ChainTask, LaneResult>(
   (task) => Promise.resolve(perform(task)),
-  ({ results }) => Object.values(results).map(({ data }) => data.buffer as ArrayBuffer),
+  () => [],
   () => Promise.resolve(),
 );

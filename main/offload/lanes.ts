@@ -11,9 +11,10 @@ export const LANE_SCRIPT = new URL('./lane-thread.ts', import.meta.url);
 
 /** A group of stages as lanes take it. */
 export interface LaneGroup extends Pick<JoinedGroup, 'group' | 'name' | 'takes' | 'keeps' | 'emits'> {
-  readonly weights: readonly { readonly range: ByteRange }[];
-  /** What its lane is asked for. @param layout of a buffer that the lane reads its weights to */
-  readonly task: (state: TensorMap, layout: BufferLayout) => unknown;
+  /** What the reader brings into the system's cache while the group waits: work that takes longer than to read it. */
+  readonly readAhead: readonly ByteRange[];
+  /** What its lane is asked for. */
+  readonly task: (state: TensorMap) => unknown;
 }
 
 /** How lanes compute. */
@@ -21,8 +22,6 @@ export interface LaneWork {
   /** What a lane's thread runs, and what it is started with; it answers with a {@link LaneResult}. */
   readonly script: URL;
   readonly setup?: LaneSetup;
-  /** The reader brings the bytes of waiting groups into the system's cache: work takes longer than to read them. */
-  readonly readsAhead: boolean;
   readonly join: (at: number) => LaneGroup | undefined;
 }
 
@@ -34,7 +33,7 @@ export interface LaneWork {
  */
 export async function runInLanes(
   run: NetworkRun,
-  { script, setup, readsAhead, join }: LaneWork = run.plan.work === 'chains' ? chainWork(run) : graphWork(run),
+  { script, setup, join }: LaneWork = run.plan.work === 'chains' ? chainWork(run) : graphWork(run),
 ): Promise<void> {
   const { plan, reader } = run;
   const state = new Map(Object.entries(run.load({ first: 0, count: plan.images })).map(([name, value]) => [name, shared(value)]));
@@ -44,8 +43,8 @@ export async function runInLanes(
     for (let at = 0, joined = join(0); joined; joined = join(++at)) {
       await taken[Math.max(at - plan.ahead * plan.lanes, joined.group.waitsFor)];
       await goOn(run);
-      if (readsAhead) reader.warm(joined.weights.map(({ range }) => range));
-      const task = joined.task(pick(state, joined.takes), layOut(joined.weights));
+      if (joined.readAhead.length > 0) reader.warm(joined.readAhead);
+      const task = joined.task(pick(state, joined.takes));
       const result = named(joined.name, lanes.perform(task) as Promise<LaneResult>);
       taken.push(inOrder(taken.at(-1), result, take.bind(undefined, run, joined, state)));
     }
@@ -61,13 +60,13 @@ export function graphWork(run: NetworkRun, script = LANE_SCRIPT): LaneWork {
   return {
     script,
     setup: { threads: 1 },
-    readsAhead: true,
     join: (at) => {
       const joined = join(at);
       if (!joined) return undefined;
       const { built, ...group } = joined;
-      const task = (state: TensorMap, layout: BufferLayout): LaneTask => ({ ...fedGraph(built, layout, layout), state });
-      return { ...group, weights: built.weights, task };
+      const layout = layOut(built.weights);
+      const task = (state: TensorMap): LaneTask => ({ ...fedGraph(built, layout, layout), state });
+      return { ...group, readAhead: built.weights.map(({ range }) => range), task };
     },
   };
 }

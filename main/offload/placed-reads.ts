@@ -10,17 +10,30 @@ export interface PlacedRead {
   readonly at: number;
 }
 
-/** @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE, also where the file has become shorter than it was */
+/** @throws as {@link OpenFiles.read} does */
 export function readInto(buffer: ArrayBufferLike, reads: readonly PlacedRead[]): void {
-  const open = new Map<string, number>();
+  const files = new OpenFiles();
   try {
-    for (const read of reads) {
-      const fd = open.get(read.file) ?? openFile(read.file);
-      open.set(read.file, fd);
-      readWhole(fd, buffer, read);
-    }
+    for (const { file, offset, length, at } of reads) files.read(file, offset, new Uint8Array(buffer, at, length));
   } finally {
-    for (const fd of open.values()) closeSync(fd);
+    files.close();
+  }
+}
+
+/** Files that are read from, each opened once. */
+export class OpenFiles {
+  readonly #open = new Map<string, number>();
+
+  /** @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE, also where the file has become shorter than it was */
+  read(file: string, offset: number, target: Uint8Array): void {
+    const fd = this.#open.get(file) ?? openFile(file);
+    this.#open.set(file, fd);
+    readWhole(fd, target, offset, file);
+  }
+
+  close(): void {
+    for (const fd of this.#open.values()) closeSync(fd);
+    this.#open.clear();
   }
 }
 
@@ -32,9 +45,8 @@ function openFile(file: string): number {
   }
 }
 
-function readWhole(fd: number, buffer: ArrayBufferLike, { file, offset, length, at }: PlacedRead): void {
-  const target = new Uint8Array(buffer, at, length);
-  for (let done = 0; done < length;) {
+function readWhole(fd: number, target: Uint8Array, offset: number, file: string): void {
+  for (let done = 0; done < target.length;) {
     const got = readSome(fd, target.subarray(done), offset + done, file);
     if (got === 0) {
       const message = `${file}: it can't be read (it ends at byte ${offset + done}, and was longer when the job began).`;

@@ -3,7 +3,6 @@ import { mostOf } from '../onnx/cost.ts';
 import { CHAIN_LANE_BYTES, JOINED_LANE_BYTES, resultBytes, stateBytes, sumWeights } from './plan-memory.ts';
 import type { NetworkPlan, PlanRequest, StageGroup } from './planner.ts';
 import type { StageCost } from './stage.ts';
-import { roomFor } from './weight-buffer.ts';
 
 /** With few groups ahead, a lane waits where another one's group is longer, or results are being written. */
 const MOST_AHEAD = 8;
@@ -16,14 +15,14 @@ export function areChains({ costs, feeds, wholeBatch }: PlanRequest): boolean {
 }
 
 /**
- * A lane's memory has room for the largest group, and never becomes smaller. Results of all groups that it was asked for
- * may wait to be taken.
+ * A lane's memory has room for a piece of a weight and what is made of it, and never becomes smaller. Results of all groups
+ * that it was asked for may wait to be taken.
  * @returns undefined for more images than such a memory can have
  */
 export function inChains(request: PlanRequest, lanes: number): Pick<NetworkPlan, 'groups' | 'ahead'> | undefined {
   const { costs, images, baseline } = request;
   const runs = joinedRuns(costs, images);
-  const memory = Math.max(...runs.map((members) => roomFor(sumWeights(members)) + scratchBytes(members, images)));
+  const memory = Math.max(...runs.map((members) => scratchBytes(members, images)));
   if (memory > MOST_BYTES) return undefined;
   const waiting = Math.max(...runs.map((members) => resultBytes(members, images)));
   const ahead = Math.max(2, Math.min(MOST_AHEAD, Math.floor(WAITING_BYTES / waiting)));

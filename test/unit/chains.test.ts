@@ -1,13 +1,13 @@
 import { rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HostTensor, TensorMap } from '../../main/contract/tensor.ts';
-import { ChainRunner } from '../../main/linear/chain-runner.ts';
-import type { LinearChain } from '../../main/linear/chain.ts';
+import { ChainRunner, MOST_READ_BYTES, type ReadRows } from '../../main/linear/chain-runner.ts';
+import { resultBytes, type LinearChain } from '../../main/linear/chain.ts';
 import { chainStage } from '../../main/offload/chain-stage.ts';
 import { runNetwork } from '../../main/offload/executor.ts';
 import type { NetworkRun } from '../../main/offload/group.ts';
-import { readInto } from '../../main/offload/placed-reads.ts';
+import { OpenFiles } from '../../main/offload/placed-reads.ts';
 import { planNetwork, type NetworkPlan } from '../../main/offload/planner.ts';
 import { stageCosts, type Port, type Stage } from '../../main/offload/stage.ts';
 import { IMAGES } from '../../main/onnx/graph.ts';
@@ -19,6 +19,7 @@ import { PLAN_REQUEST, testRun } from './test-run.ts';
 
 /** Sizes that no run of columns, rows or images divides. */
 const [WIDTH, BETWEEN, RANK] = [69, 22, 3];
+const MIB = 2 ** 20;
 const OUT = [RANK * 17, RANK * 40, RANK * 5];
 const layout = OUT.flatMap((out, i) => [
   { name: `${i}.in`, shape: [BETWEEN, WIDTH] },
@@ -131,33 +132,38 @@ test('an image’s results are the same bits alone and among others, and with an
   expect(await run(stages, { ...plan, lanes: 3 })).toEqual(together);
 });
 
-test('memory that grows on the way, wherever that is, loses nothing', () => {
+test('pieces of any size, and memory that grows on the way, give the same bits', () => {
   const checkpoint = Checkpoint.open(file);
-  const [first, second] = [checkpoint.tensor('0.in', [BETWEEN, WIDTH]), checkpoint.tensor('1.out', [OUT[1] ?? 0, BETWEEN])];
-  const bytes = first.length + second.length;
-  const common = { input: 'x', layers: [{ weight: first }, { weight: second }], rank: RANK, dtype: 'BF16' } as const;
+  const layers = [checkpoint.tensor('0.in', [BETWEEN, WIDTH]), checkpoint.tensor('1.out', [OUT[1] ?? 0, BETWEEN])] as const;
+  const common = { input: 'x', layers: [{ weight: layers[0] }, { weight: layers[1] }], rank: RANK, dtype: 'BF16' } as const;
   const chains = (['below', 'beside'] as const).map((images): LinearChain => ({ ...common, name: images, images }));
-  /** @param free bytes behind the weights, before it grows */
-  const run = (free: number): { readonly results: Record<string, HostTensor>; readonly hasGrown: boolean } => {
+  const files = new OpenFiles();
+  afterAll(() => files.close());
+  /** @param free bytes that the memory has */
+  const run = (readBytes: number, free: number, images: number): { results: Record<string, HostTensor>; rows: number[]; hasGrown: boolean } => {
     const runner = new ChainRunner();
-    const whole = Math.ceil((bytes + free) / 2 ** 16) * 2 ** 16;
-    runner.memory.take(whole);
-    runner.memory.release(whole - free);
-    const at = whole - free - bytes;
-    readInto(runner.memory.buffer, [
-      { ...first, at },
-      { ...second, at: at + first.length },
-    ]);
+    runner.memory.take(free);
     const before = runner.memory.buffer.byteLength;
-    const results = runner.run(chains, stateOf(11), (weight) => (weight === first ? at : at + first.length));
-    return { results, hasGrown: runner.memory.buffer.byteLength > before };
+    const rows: number[] = [];
+    const read: ReadRows = (weight, first, target) => {
+      const rowBytes = 2 * (weight.shape[1] ?? 0);
+      rows.push(target.length / rowBytes);
+      files.read(weight.file, weight.offset + rowBytes * first, target);
+    };
+    const results = runner.run(chains, stateOf(images), { read, readBytes }, new ArrayBuffer(resultBytes(chains, images)));
+    return { results, rows, hasGrown: runner.memory.buffer.byteLength > before };
   };
-  const roomy = run(2 ** 20);
-  expect(roomy.hasGrown).toBe(false);
-  const tight = Array.from({ length: 20 }, (_, i) => run(512 * i));
-  for (const { results } of tight) expect(results).toEqual(roomy.results);
-  expect(tight.filter(({ hasGrown }) => hasGrown).length).toBeGreaterThan(10);
-});
+  const counts = Array.from({ length: 20 }, (_, i) => 150 + 40 * i);
+  for (const images of counts) {
+    const roomy = run(MOST_READ_BYTES, 16 * MIB, images);
+    expect([roomy.hasGrown, roomy.rows]).toEqual([false, [BETWEEN, 120, BETWEEN, 120]]);
+    const tight = run(1, 0, images);
+    expect(tight.hasGrown).toBe(true);
+    expect(tight.results).toEqual(roomy.results);
+  }
+  // So many images that results take more than a piece; where they lie beside each other, a piece has whole ranks.
+  expect(run(1, 0, 3000).rows).toEqual([BETWEEN, 43, 43, 34, BETWEEN, 42, 42, 36]);
+}); // prettier-ignore
 
 test('other types, and what is added, are left to graphs', () => {
   const bytesOf = (stages: readonly Stage[]): unknown[] => stageCosts(stages).map(({ chainBytes }) => typeof chainBytes);

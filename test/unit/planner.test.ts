@@ -269,7 +269,7 @@ describe('chains of linear layers', () => {
         const results = members.reduce((sum, cost) => sum + cost.results.fixed + cost.results.perImage * images, 0);
         const scratch = Math.max(...members.map(({ chainBytes = NOTHING }) => chainBytes.fixed + chainBytes.perImage * images));
         expect(own).toBe(weightBytes(members));
-        expect(peakBytes - given.baseline).toBeGreaterThanOrEqual(lanes * (own + scratch + ahead * results));
+        expect(peakBytes - given.baseline).toBeGreaterThanOrEqual(lanes * (scratch + ahead * results));
         if (count > 1) expect(own + results).toBeLessThanOrEqual(12 * MIB);
         expect(ahead).toBeGreaterThan(1);
         if (ahead > 2) expect(ahead * results).toBeLessThanOrEqual(8 * MIB);
@@ -294,7 +294,7 @@ test('chains of more images than 32 bits have places for are graphs', () => {
   const costs = [{ ...stage('a', { weights: [MIB] }), chainBytes: { fixed: 0, perImage: MIB } }];
   const workOf = (images: number): string =>
     planNetwork({ network: 'net', costs, images, budget: 2 ** 40, baseline: 0, wholeBatch: true, threads: 1, feeds: true }).work;
-  expect([4000, 4094, 4095, 4096].map(workOf)).toEqual(['chains', 'chains', 'graphs', 'graphs']);
+  expect([4000, 4094, 4095, 4096].map(workOf)).toEqual(['chains', 'chains', 'chains', 'graphs']);
 });
 
 test('a device’s own memory is kept, with weights, casts and activations of each group; a refusal names the smallest', () => {
