@@ -31,8 +31,12 @@ function besideStrip(header: ImageHeader): number {
   const { metadata, fileBytes } = header;
   const { width, height } = metadata;
   const rows = Math.min(height, ROWS_HELD) * rowBytes(metadata) * sampleBytes(metadata);
-  return fileBytes + rows + (HELD_PER_PIXEL[metadata.format]?.(header) ?? 0) * width * height;
+  const copies = FILE_COPIES[metadata.format] ?? 1;
+  return copies * fileBytes + rows + (HELD_PER_PIXEL[metadata.format]?.(header) ?? 0) * width * height;
 }
+
+/** Of the file's bytes, ours among them, where decoders take copies: libheif and the AV1 decoder one each. */
+const FILE_COPIES: Readonly<Record<string, number>> = { heif: 3 };
 
 /** Bytes a pixel of what a decoder holds of the whole image, whichever rows are asked for; none where it goes row by row. */
 const HELD_PER_PIXEL: Readonly<Record<string, (header: ImageHeader) => number>> = {
