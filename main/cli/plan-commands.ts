@@ -79,8 +79,9 @@ function estimateWords({
   copies,
 }: JobEstimate): string {
   const rows = networks.map((network) => {
-    const { stages, runs, imagesPerRun } = network;
-    const how = `${stages} stages in ${runs} runs, ${counted(imagesPerRun, 'image')} a run`;
+    const { stages, runs, imagesPerRun, passes } = network;
+    const often = passes === 1 ? '' : `, in ${passes} passes`;
+    const how = `${counted(stages, 'stage')} in ${counted(runs, 'run')}, ${counted(imagesPerRun, 'image')} a run${often}`;
     return `  ${network.network.padEnd(8)} ${network.id}: reads ${formatBytes(network.weightBytes)}, peak ${formatBytes(network.peakBytes)}, about ${formatDuration(network.seconds)}; ${how}`;
   });
   return [

@@ -19,6 +19,8 @@ const networkEstimateSchema = z.object({
   peakBytes: z.number(),
   flops: z.number(),
   seconds: z.number(),
+  /** How often all its weights are read: once for as many images as the memory allows. */
+  passes: z.int(),
 });
 
 export const estimateSchema = z.object({

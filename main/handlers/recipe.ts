@@ -44,26 +44,15 @@ interface Costed extends Pick<CreateJob, 'target' | 'experts' | 'dtype'> {
 /** @param counts images of each LoRA */
 async function estimateOf(counts: readonly number[], { memory, ...choice }: Costed, context: RecipeContext): Promise<Estimate> {
   // It brings onnxruntime with it, which a start of the app doesn't need.
-  const { plannerOf } = await import('../pipelines/plan.ts');
-  const planFor = plannerOf({
+  const { planJobOf } = await import('../pipelines/plan.ts');
+  const estimate = planJobOf(counts, {
     ...choice,
     memory: memory ?? context.settings.get().memory,
     models: await whereTheyLie(choice, context),
     stays: context.settings.get().keepEncoders,
     ...eightBitOf(context),
   });
-  const images = counts.reduce((sum, count) => sum + count, 0);
-  const whole = planFor(images);
-  // Of one LoRA, the whole is its plan.
-  const plans = new Map([...new Set(counts)].map((count) => [count, count === images ? whole : planFor(count)]));
-  return {
-    ...whole,
-    networks: [...whole.networks],
-    copies: [...whole.copies],
-    rank: Math.max(...[...plans.values()].map(({ rank }) => rank)),
-    outputBytes: counts.reduce((sum, count) => sum + (plans.get(count)?.outputBytes ?? 0), 0),
-    loras: counts.length,
-  };
+  return { ...estimate, networks: [...estimate.networks], copies: [...estimate.copies], loras: counts.length };
 }
 
 interface Wish extends Pick<CreateJob, 'target' | 'experts' | 'dtype' | 'keyForm' | 'skipBad'> {

@@ -17,6 +17,7 @@ import {
   type Work,
 } from './context.ts';
 import { checkInputs, decodeToFiles, prepareDecoder, type DecodeSet } from './decode-lora.ts';
+import { decodePasses } from './decode-passes.ts';
 import { openCopies, type EightBitCopies } from './eight-bit-copies.ts';
 import { EmbeddingCache } from './embedding-cache.ts';
 import { EmbeddingStore } from './embedding-store.ts';
@@ -74,20 +75,10 @@ interface DecodePass {
   readonly sets: readonly ImageSet[];
 }
 
-/** More files than this are not written at once: each is open until the last module. */
-const MOST_FILES = 128;
-
 function planDecodes(network: PreparedNetwork, sets: readonly ImageSet[], budgets: Budgets): DecodePass[] {
   const total = sets.reduce((sum, { images }) => sum + images.length, 0);
   const fits = imagesThatFit((images) => [{ network, images }], total, budgets);
-  const passes: ImageSet[][] = [];
-  let images = Infinity;
-  for (const set of sets) {
-    const last = passes.at(-1);
-    if (last && images + set.images.length <= fits && last.length < MOST_FILES) last.push(set);
-    else passes.push([set]);
-    images = passes.at(-1) === last ? images + set.images.length : set.images.length;
-  }
+  const passes = decodePasses(sets, ({ images }) => images.length, fits);
   return passes.map((own) => ({ network: { ...network }, sets: own }));
 }
 

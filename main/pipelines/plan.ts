@@ -5,6 +5,7 @@ import { simulate, type Machine } from '../offload/simulate.ts';
 import {
   allowance,
   bytesThatStay,
+  imagesThatFit,
   planAll,
   roomBeside,
   threadsOf,
@@ -13,11 +14,13 @@ import {
   type Work,
 } from './context.ts';
 import { prepareDecoder, rankedModules } from './decode-lora.ts';
+import { decodePasses } from './decode-passes.ts';
 import { copiesOf, type EightBitCopies } from './eight-bit-copies.ts';
 import { guessedMachine } from './machines.ts';
 import { embeddingBytes, prepareEncoder } from './plan-encoding.ts';
 import { openModels, type OpenModels } from './open-models.ts';
 
+/** Of one LoRA. */
 export type PlanJob = PlanChoice & { readonly images: number };
 
 /** All that a plan depends on but the images. */
@@ -38,6 +41,8 @@ export interface NetworkEstimate {
   readonly flops: number;
   /** A guess from another machine's speed; see {@link guessedMachine}. */
   readonly seconds: number;
+  /** How often all its weights are read: once for as many images as the memory allows. */
+  readonly passes: number;
 }
 
 export interface JobEstimate {
@@ -46,9 +51,10 @@ export interface JobEstimate {
   readonly weightBytes: number;
   readonly peakBytes: number;
   readonly seconds: number;
+  /** Of the largest LoRA, if there are several. */
   readonly rank: number;
   readonly modules: number;
-  /** Of the LoRA's tensors. */
+  /** Of the LoRAs' tensors, all together. */
   readonly outputBytes: number;
   /** Copies of encoders' weights in 8 bits that have to be made first, once. */
   readonly copies: readonly { readonly of: string; readonly bytes: number }[];
@@ -56,10 +62,20 @@ export interface JobEstimate {
   readonly residentBytes: number;
 }
 
-interface PlannedPart {
-  readonly id: string;
+/** A network's passes over images: those over as many are planned once. */
+interface PlannedPass {
   readonly prepared: PreparedNetwork;
   readonly plan: NetworkPlan;
+  readonly times: number;
+}
+
+interface OpenPart {
+  readonly id: string;
+  readonly prepared: PreparedNetwork;
+}
+
+interface PlannedPart extends OpenPart {
+  readonly passes: readonly PlannedPass[];
 }
 
 interface PlannedJob {
@@ -68,10 +84,11 @@ interface PlannedJob {
   readonly allowed: Allowance;
 }
 
-/** What a job opens: its models, the 8-bit copies that its encoders use, and its networks in their order. */
+/** What a job opens: its models, the 8-bit copies that its encoders use, and its networks. */
 interface OpenJob extends OpenModels {
   readonly copies: EightBitCopies;
-  readonly parts: readonly Omit<PlannedPart, 'plan'>[];
+  readonly encoding: readonly OpenPart[];
+  readonly decoding: OpenPart;
 }
 
 function openJob(job: PlanChoice): OpenJob {
@@ -82,29 +99,59 @@ function openJob(job: PlanChoice): OpenJob {
     prepared: prepareEncoder(encoder, 0, { eightBit: copies.get(encoder)?.weights }),
   }));
   const id = [...decoder.experts, ...decoder.statics].map((part) => part.id).join(' + ');
-  return { encoders, decoder, copies, parts: [...encoding, { id, prepared: prepareDecoder(decoder, job.dtype, 0, 'cpu') }] };
+  return { encoders, decoder, copies, encoding, decoding: { id, prepared: prepareDecoder(decoder, job.dtype, 0, 'cpu') } };
 }
 
-/** Each of a job's networks with its plan. */
-function planParts(images: number, memory: number, open: OpenJob, threads: number): PlannedJob {
+/** Each of a job's networks with its passes, as create makes them. @param counts images of each LoRA */
+function planParts(counts: readonly number[], memory: number, open: OpenJob, threads: number): PlannedJob {
+  const images = sumOf(counts);
   const held = embeddingBytes(open.encoders, images);
-  const parts = open.parts.map(({ id, prepared }) => ({ id, prepared: beside(held, prepared) }));
-  const works = parts.map(({ prepared }) => ({ network: prepared, images }));
+  const beside = ({ id, prepared }: OpenPart): OpenPart => ({ id, prepared: holding(held, prepared) });
+  const [encoding, decoding] = [open.encoding.map(beside), beside(open.decoding)];
+  const fit = (parts: readonly OpenPart[]): number =>
+    imagesThatFit((count) => parts.map(({ prepared }) => ({ network: prepared, images: count })), images, { memory });
+  const perPass = fit(encoding);
+  const encodePasses = Array.from({ length: Math.ceil(images / perPass) }, (_, i) => Math.min(perPass, images - i * perPass));
+  const written = decodePasses(counts, (count) => count, fit([decoding])).map(sumOf);
+  const sized = [...encoding.map((part) => ({ part, passes: encodePasses })), { part: decoding, passes: written }];
+  const asked = sized.map(({ part, passes }) => ({ ...part, works: worksOver(part.prepared, passes) }));
+  const works = asked.flatMap((part) => part.works);
   const allowed = allowance({ memory }, { device: 'cpu', threads });
   const plans = planAll(works, allowed);
-  return { parts: parts.map((part) => ({ ...part, plan: plans.get(part.prepared) as NetworkPlan })), works, allowed };
+  const parts = asked.map((part) => ({
+    ...part,
+    passes: part.works.map(({ network, times }) => ({ prepared: network, plan: plans.get(network) as NetworkPlan, times })),
+  }));
+  return { parts, works, allowed };
 }
 
+/** A copy of the network for each number of images, with how many passes are over so many. */
+function worksOver(network: PreparedNetwork, passes: readonly number[]): (Work & { readonly times: number })[] {
+  return [...Map.groupBy(passes, (images) => images)].map(([images, { length: times }]) => ({
+    network: { ...network },
+    images,
+    times,
+  }));
+}
+
+const sumOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+
 /** A network while so many bytes more are held. */
-function beside(bytes: number, { held, ...network }: PreparedNetwork): PreparedNetwork {
+function holding(bytes: number, { held, ...network }: PreparedNetwork): PreparedNetwork {
   return { ...network, held: { ...held, fixed: held.fixed + bytes } };
 }
 
 /** As WeightKeeper fills the room that the job leaves. */
 function residentBytes({ parts, works, allowed }: PlannedJob): number {
-  const room = roomBeside(works, allowed, parts.map(({ plan }) => plan)); // prettier-ignore
-  const groups = parts.flatMap(({ prepared, plan }) => bytesThatStay(prepared, plan));
+  const passes = parts.flatMap((part) => part.passes);
+  const room = roomBeside(works, allowed, passes.map(({ plan }) => plan)); // prettier-ignore
+  // The others find what the first has left.
+  const groups = parts.flatMap((part) => part.passes.slice(0, 1).flatMap(({ prepared, plan }) => bytesThatStay(prepared, plan)));
   return groups.reduce((held, bytes) => (held + bytes <= room ? held + bytes : held), 0);
+}
+
+function secondsOn(machine: Machine, { passes }: PlannedPart): number {
+  return sumOf(passes.map(({ prepared, plan, times }) => times * simulate(prepared.costs, plan, machine).seconds));
 }
 
 export interface Prediction {
@@ -118,56 +165,55 @@ export function predictJob({ images, ...choice }: PlanJob, machines: readonly Ma
   const onDevice = choice.eightBit ? openJob({ ...choice, eightBit: undefined }) : onCpu;
   return machines.map((machine) => ({
     machine: machine.name,
-    networks: planParts(images, choice.memory, machine.device ? onDevice : onCpu, machine.cores).parts.map(
-      ({ prepared, plan }) => ({
-        network: prepared.name,
-        seconds: simulate(prepared.costs, plan, machine).seconds,
-      }),
-    ),
+    networks: planParts([images], choice.memory, machine.device ? onDevice : onCpu, machine.cores).parts.map((part) => ({
+      network: part.prepared.name,
+      seconds: secondsOn(machine, part),
+    })),
   }));
 }
 
 /** What create would read, hold and take, from the models' headers; nothing is run. @throws as create does */
 export function planJob({ images, ...choice }: PlanJob): JobEstimate {
-  return plannerOf(choice)(images);
+  return planJobOf([images], choice);
 }
 
-/** The same for any number of images, of models that are opened once. */
-export function plannerOf(choice: PlanChoice): (images: number) => JobEstimate {
-  const open = openJob(choice);
-  return (images) => estimate(images, choice, open);
-}
-
-function estimate(images: number, { memory, dtype, stays }: PlanChoice, open: OpenJob): JobEstimate {
-  const planned = planParts(images, memory, open, 0);
-  const networks = planned.parts.map(({ id, prepared, plan }): NetworkEstimate => {
-    const { groups, imagesPerRun, weightBytes, peakBytes, flops } = plan;
-    const { seconds } = simulate(prepared.costs, plan, guessedMachine(threadsOf(0)));
-    return {
-      network: prepared.name,
-      id,
-      stages: prepared.stages.length,
-      runs: groups.length,
-      imagesPerRun,
-      weightBytes,
-      peakBytes,
-      flops,
-      seconds,
-    };
-  });
-  const modules = rankedModules(open.decoder, images);
-  const sum = (of: (network: NetworkEstimate) => number): number => networks.reduce((total, network) => total + of(network), 0);
+/** The same for several LoRAs in one job. @param counts images of each */
+export function planJobOf(counts: readonly number[], { memory, dtype, stays, ...choice }: PlanChoice): JobEstimate {
+  const open = openJob({ memory, dtype, ...choice });
+  const planned = planParts(counts, memory, open, 0);
+  const networks = planned.parts.map(estimateOf);
+  const sizes = [...Map.groupBy(counts, (images) => images)];
+  const modules = rankedModules(open.decoder, Math.max(...counts));
+  const total = (of: (network: NetworkEstimate) => number): number => sumOf(networks.map(of));
   return {
     networks,
-    images,
-    weightBytes: sum(({ weightBytes }) => weightBytes),
+    images: sumOf(counts),
+    weightBytes: total(({ weightBytes }) => weightBytes),
     peakBytes: Math.max(...networks.map(({ peakBytes }) => peakBytes)),
-    seconds: sum(({ seconds }) => seconds),
+    seconds: total(({ seconds }) => seconds),
     rank: Math.max(...modules.map((module) => module.rank)),
     modules: modules.length,
-    outputBytes: loraBytes(modules, dtype),
+    outputBytes: sumOf(sizes.map(([images, { length }]) => length * loraBytes(rankedModules(open.decoder, images), dtype))),
     copies: missingCopies(open),
     residentBytes: stays ? residentBytes(planned) : 0,
+  };
+}
+
+function estimateOf(part: PlannedPart): NetworkEstimate {
+  const { id, prepared, passes } = part;
+  const total = (of: (plan: NetworkPlan) => number): number => sumOf(passes.map(({ plan, times }) => times * of(plan)));
+  const plans = passes.map(({ plan }) => plan);
+  return {
+    network: prepared.name,
+    id,
+    stages: prepared.stages.length,
+    runs: Math.max(...plans.map(({ groups }) => groups.length)),
+    imagesPerRun: Math.max(...plans.map(({ imagesPerRun }) => imagesPerRun)),
+    weightBytes: total(({ weightBytes }) => weightBytes),
+    peakBytes: Math.max(...plans.map(({ peakBytes }) => peakBytes)),
+    flops: total(({ flops }) => flops),
+    seconds: secondsOn(guessedMachine(threadsOf(0)), part),
+    passes: sumOf(passes.map(({ times }) => times)),
   };
 }
 
