@@ -87,10 +87,8 @@ export class EightBitCopy {
     removeStaleParts(this.path);
     await checkRoom(dirname(this.path), id, this.bytes);
     const writer = new SafetensorsWriter(this.path, this.#tensors(), { ...identity(this.#encoder), [COPY_OF]: id });
-    writer.writePastCache();
     try {
       await this.#run(runner, network, writer);
-      await writer.settled();
       writer.finish();
     } catch (error) {
       writer.abort();

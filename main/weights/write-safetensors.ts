@@ -97,7 +97,7 @@ export class SafetensorsWriter {
 
   /**
    * From here on, pieces that come one after another go past the system's cache if the file is large and the system lets
-   * them; {@link settled} has to come before a patch and the end.
+   * them: for files that are not read at once. {@link settled} has to come before a patch and the end.
    */
   writePastCache(): void {
     this.#guard(() => {
