@@ -15,7 +15,6 @@ import { allRunners, libraryRunners } from './runners/all.ts';
 import { Devices, onDevice } from './runners/devices.ts';
 import type { StartEngine } from './runners/engine-job.ts';
 import type { GetModelStore } from './runners/model-jobs.ts';
-import { tellingReadBefore } from './runners/read-before.ts';
 import { loraRecorder } from './runners/record-lora.ts';
 import { SETTINGS_NAME, SettingsStore } from './settings/settings.ts';
 import { clearUploads } from './web/uploads.ts';
@@ -62,7 +61,7 @@ export async function openApp({ dataFolder, name, startEngine, tokens }: AppOpti
     settings.onChange(({ keepEncoders }) => void (keepEncoders || engines.end()));
     const engine: StartEngine = (job, run) => runInEngine(job, run, engines.starterFor(job));
     const devices = new Devices({ dataFolder, start: engine });
-    const start = tellingReadBefore(onDevice(devices, engine));
+    const start = onDevice(devices, engine);
     const queue = new JobQueue({
       store: new LibraryJobs(library.database),
       runners: [...allRunners(models, record, start), ...libraryRunners({ library, dataFolder, record }, start)],

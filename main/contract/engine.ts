@@ -13,11 +13,19 @@ export const requestSchema = z.discriminatedUnion('type', [
 ]);
 export type EngineRequest = z.infer<typeof requestSchema>;
 
-/** Ends the names of steps whose weights have waited in the engine since an earlier job: nothing is read. */
-export const KEPT_STEP = ', in memory';
-
 /** Ends the name of the step that makes a copy of an encoder's weights in 8 bits, behind the encoder's own. */
 export const COPY_STEP = ' to 8 bits';
+
+/** Bytes of weights that a step reads while it computes. */
+const readingSchema = z.object({
+  done: z.number(),
+  total: z.number(),
+  /** Seconds in which nothing was computed because they had not come; absent where that can't be told from computing. */
+  waited: z.number().optional(),
+  /** Bytes a second at which they should come; absent where nothing is known against any speed. */
+  speed: z.number().optional(),
+});
+export type StepReading = z.infer<typeof readingSchema>;
 
 const progressSchema = z.object({
   type: z.literal('progress'),
@@ -35,7 +43,7 @@ const progressSchema = z.object({
   /** Where it computes: 'cpu', 'cuda' … */
   device: z.string(),
   /** What of each step is done, for who knows how fast this machine does it; in seconds that another machine would take. */
-  work: z.array(z.object({ step: z.string(), done: z.number(), total: z.number() })).readonly(),
+  work: z.array(z.object({ step: z.string(), done: z.number(), total: z.number(), reading: readingSchema.optional() })).readonly(),
 });
 
 /** A LoRA of several is written. */

@@ -26,7 +26,8 @@ export interface NetworkRun {
   readonly load: (chunk: Chunk) => TensorMap;
   /** Takes what a stage emits, group by group in their order; the memory is given back when it returns. */
   readonly sink: (name: string, tensor: HostTensor, chunk: Chunk) => void;
-  readonly onGroup: (group: StageGroup, stage: string) => void;
+  /** @param waited seconds in which nothing was computed because its weights had not come; of lanes, as many as each waited */
+  readonly onGroup: (group: StageGroup, stage: string, waited: number) => void;
   readonly signal: AbortSignal;
   readonly reader: Reader;
   readonly trace: Trace;
@@ -105,7 +106,7 @@ export type GroupTimes = Pick<StageTrace, 'waitMs' | 'createMs' | 'runMs' | 'sin
 export function groupDone(run: NetworkRun, { group, name }: Pick<JoinedGroup, 'group' | 'name'>, times: GroupTimes): void {
   const weightBytes = times.wereKept ? 0 : group.weightBytes;
   run.trace.add({ network: run.plan.network, stages: name, weightBytes, ...times });
-  run.onGroup(group, name);
+  run.onGroup(group, name, times.waitMs / 1000 / run.plan.lanes);
 }
 
 /** The images of a plan, run by run, each with the state that the first stages take. */

@@ -27,11 +27,17 @@ export interface TraceSummary {
   readonly readAheadMs: number;
 }
 
+/** What the reader thread has read, and the time it took. */
+export interface ReadAhead {
+  readonly bytes: number;
+  readonly ms: number;
+}
+
 export class Trace {
   readonly #started = performance.now();
   readonly #stages: StageTrace[] = [];
   readonly #networkMs = new Map<string, number>();
-  #readAhead = { bytes: 0, ms: 0 };
+  #readAhead: ReadAhead = { bytes: 0, ms: 0 };
 
   add(stage: StageTrace): void {
     this.#stages.push(stage);
@@ -43,6 +49,10 @@ export class Trace {
 
   addReadAhead(bytes: number, ms: number): void {
     this.#readAhead = { bytes: this.#readAhead.bytes + bytes, ms: this.#readAhead.ms + ms };
+  }
+
+  get readAhead(): ReadAhead {
+    return this.#readAhead;
   }
 
   summary(): TraceSummary {

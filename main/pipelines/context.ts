@@ -7,16 +7,15 @@ import { castsOn, graphOptionsFor, type SessionOptions } from '../onnx/runtime.t
 import { canShareBytes, type EightBitWeights } from '../onnx/eight-bit.ts';
 import { runNetwork } from '../offload/executor.ts';
 import type { NetworkRun } from '../offload/group.ts';
-import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest, type StageGroup } from '../offload/planner.ts';
-import { paced, ProgressMeter, type ExpectedWork, type Progress } from '../offload/progress.ts';
-import { groupSeconds } from '../offload/simulate.ts';
+import { planNetwork, shortfalls, type Decoding, type NetworkPlan, type PlanRequest } from '../offload/planner.ts';
+import { paced, ProgressMeter, type Progress } from '../offload/progress.ts';
 import { Reader } from '../offload/reader.ts';
 import { memoryRefusal } from '../offload/shortfall.ts';
 import { stageCosts, type Stage, type StageCost } from '../offload/stage.ts';
 import { Trace } from '../offload/trace.ts';
 import type { WeightKeeper } from '../offload/weight-keeper.ts';
 import { baselineOf, USED_ENGINE_BYTES } from './baseline.ts';
-import { guessedMachine } from './machines.ts';
+import { expectedWork } from './expected-work.ts';
 
 /** What every pipeline is given: how to speak to the user, and when to stop. */
 export interface PipelineContext {
@@ -203,7 +202,8 @@ export class NetworkRunner {
     keeper?.begin(room);
     // What is planned anew, for fewer images, has to leave the room as well.
     this.#allowed = { ...allowed, memory: allowed.memory - room };
-    this.#meter = new ProgressMeter([...this.#plans].map(([network, plan]) => this.#expect(network, plan)));
+    const expected = expectedWork(this.#plans, threadsOf(session.threads), keeper);
+    this.#meter = new ProgressMeter(expected, () => this.#trace.readAhead);
     // Last: a constructor that throws leaves nobody to close it.
     this.#reader = new Reader(this.#trace);
   }
@@ -248,7 +248,7 @@ export class NetworkRunner {
     if (!this.#hasBegun) tell(this.#meter.begin(planned));
     this.#hasBegun = true;
     const tellSome = paced(tell);
-    return (group, stage) => tellSome(this.#meter.finish(planned, group, stage));
+    return (group, stage, waited) => tellSome(this.#meter.finish(planned, group, stage, waited));
   }
 
   /** What every result says of the run. */
@@ -277,14 +277,5 @@ export class NetworkRunner {
 
   async close(): Promise<void> {
     await this.#reader.close();
-  }
-
-  #expect({ costs }: PreparedNetwork, plan: NetworkPlan): ExpectedWork {
-    const seconds = groupSeconds(costs, plan, guessedMachine(threadsOf(this.#session.threads)));
-    const isKept = ({ first }: StageGroup): boolean => {
-      const [weight] = costs[first]?.weights ?? [];
-      return weight !== undefined && this.#context.keeper?.holds(weight) === true;
-    };
-    return { plan, groups: plan.groups.map((group, i) => ({ seconds: seconds[i] as number, isKept: isKept(group) })) };
   }
 }

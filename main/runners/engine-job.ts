@@ -72,6 +72,6 @@ function progressOf(
   const machine = threads === 0 ? arithmetic : `${arithmetic} with ${threads} threads`;
   return {
     ...{ step, stage, bytesDone, bytesTotal },
-    work: work.map((item) => ({ kind: `${machine}: ${item.step}`, done: item.done, total: item.total, guess: 1 })),
+    work: work.map(({ step: of, ...item }) => ({ ...item, kind: `${machine}: ${of}`, guess: 1 })),
   };
 }

@@ -18,7 +18,7 @@ const USAGE = `usage: npm run bench -- full [--only style] [--images 1,5] [--rep
        npm run bench -- fast [--images 1,5] [--reference FILE] [--folder DIR] [--keep]
        npm run bench -- resident [--images 1,3] [--memory 6GiB,12GiB] [--fast] [--folder DIR] [--keep]
        npm run bench -- rank [--repeats 3] [--folder DIR] [--keep]
-       npm run bench -- eta [--images 1,1,3]
+       npm run bench -- eta [--images 1,1,3] [--folder DIR]
        npm run bench -- library [--import 1000] [--folder DIR]`;
 
 const { positionals, values } = parseArgs({
@@ -47,7 +47,7 @@ if (positionals[0] === 'full' && (values.only === undefined || values.only === '
   const [repeats, cold] = [Number(values.repeats), !values.warm];
   await benchFull({ styleOnly: values.only === 'style', imageCounts, repeats, cold, reference: values.reference, folder, keep });
 } else if (positionals[0] === 'eta') {
-  await benchEta({ imageCounts });
+  await benchEta({ imageCounts, models: folder });
 } else if (positionals[0] === 'fast') {
   await benchFast({ imageCounts, folder, keep, reference: values.reference });
 } else if (positionals[0] === 'resident') {

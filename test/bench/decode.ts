@@ -116,7 +116,7 @@ function readThrough(path: string): number {
 }
 
 /** @returns whether the system let us */
-function dropCaches(): boolean {
+export function dropCaches(): boolean {
   try {
     writeFileSync('/proc/sys/vm/drop_caches', '3');
     return true;

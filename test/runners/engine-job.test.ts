@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { EngineEvent, JobResult } from '../../main/contract/engine.ts';
+import type { EngineEvent, JobProgress, JobResult } from '../../main/contract/engine.ts';
 import { resetRankJobSchema, type CreateJob, type Job, type ResetRankJob } from '../../main/contract/job.ts';
 import { I2lError } from '../../main/contract/errors.ts';
 import { hasEnded } from '../../main/contract/queue.ts';
@@ -66,7 +66,7 @@ const reset: ResetRankJob = {
   ...{ kind: 'reset-rank', file: '/in.safetensors', choice: { kind: 'fixed', rank: 4 }, split: 'balanced' },
   ...{ output: '/out.safetensors', dtype: 'bf16', keyForm: 'comfyui', memory: 1 << 30, device: 'auto', threads: 0 },
 };
-const progress = (done: number): EngineEvent => ({
+const progress = (done: number): JobProgress => ({
   ...{ type: 'progress', step: 'style', stage: 'block 3', stageIndex: 3, stageCount: 10, bytesDone: done, bytesTotal: 100 },
   ...{ bytesPerSecond: 7, images: 1, etaSeconds: 99, device: 'cpu', work: [{ step: 'style', done, total: 100 }] },
 });
@@ -97,6 +97,18 @@ describe('any engine job', () => {
     await calm();
     expect(queue.get(id)).toMatchObject({ state: 'done', result: { output: '/out.safetensors' } });
     expect(queue.log(id).map(({ text }) => text)).toEqual(['a.png: rotated.']);
+  });
+
+  test('bytes that come slower than work is done count for the time left', async () => {
+    const { engine, queue, store } = setUp();
+    store.putRate('cpu: style', 50);
+    const id = add(queue);
+    await calm();
+    const [item] = progress(0).work;
+    engine.say({ ...progress(0), work: [{ ...item!, reading: { done: 0, total: 300, waited: 0, speed: 10 } }] });
+    expect(queue.get(id).progress?.etaSeconds).toBeGreaterThan(29);
+    engine.done();
+    await calm();
   });
 
   test('what a run measured is in the table for the next', async () => {

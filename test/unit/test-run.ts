@@ -41,8 +41,8 @@ export function imagesOf(name: string, images: number, dims: readonly number[]):
 /** Runs it, and cancels it when its first group is done. @returns what it ended with */
 export function cancelAfterFirst({ run }: TestRun): Promise<I2lError> {
   const cancelled = new AbortController();
-  const onGroup: NetworkRun['onGroup'] = (group, stage) => {
-    run.onGroup(group, stage);
+  const onGroup: NetworkRun['onGroup'] = (group, stage, waited) => {
+    run.onGroup(group, stage, waited);
     cancelled.abort();
   };
   return rejectionOf(runNetwork({ ...run, onGroup, signal: cancelled.signal }));
