@@ -152,8 +152,17 @@ function turnRows(g: ShapeGraph, x: Value, size: number): Value {
   return g.reshape(turned, x.dims);
 }
 
+/** Every graph of a network has the same: made anew for each, they would take a tenth of a job's time. */
+const matrices = new Map<number, Float32Array>();
+
 /** Sylvester's: symmetric and orthonormal, its own inverse. @param size a power of two. @returns [size, size] */
 function hadamard(size: number): Float32Array {
+  const matrix = matrices.get(size) ?? makeHadamard(size);
+  matrices.set(size, matrix);
+  return matrix;
+}
+
+function makeHadamard(size: number): Float32Array {
   const one = 1 / Math.sqrt(size);
   const signAt = (row: number, column: number): number => (onesIn(row & column) % 2 === 0 ? one : -one);
   return Float32Array.from({ length: size * size }, (_, at) => signAt(Math.floor(at / size), at % size));
