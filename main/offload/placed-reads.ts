@@ -10,6 +10,18 @@ export interface PlacedRead {
   readonly at: number;
 }
 
+/** Reads that go on where the one before ends, in the file and in the buffer, as one: a weight is laid out in many pieces. */
+export function joinedReads(reads: readonly PlacedRead[]): PlacedRead[] {
+  const joined: PlacedRead[] = [];
+  for (const { file, offset, length, at } of reads) {
+    const last = joined.at(-1);
+    const goesOn = last?.file === file && last.offset + last.length === offset && last.at + last.length === at;
+    if (last && goesOn) joined[joined.length - 1] = { ...last, length: last.length + length };
+    else joined.push({ file, offset, length, at });
+  }
+  return joined;
+}
+
 /** @throws as {@link OpenFiles.read} does */
 export function readInto(buffer: ArrayBufferLike, reads: readonly PlacedRead[]): void {
   const files = new OpenFiles();

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { I2lError, type ErrorShape } from '../contract/errors.ts';
 import { byPlace } from '../onnx/external-data.ts';
-import type { PlacedRead } from './placed-reads.ts';
+import { joinedReads, type PlacedRead } from './placed-reads.ts';
 import type { Trace } from './trace.ts';
 
 export interface ReadRequest {
@@ -55,7 +55,7 @@ export class Reader {
     if (this.#lost) return Promise.reject(this.#lost);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
-      this.#ask({ load: reads, buffer });
+      this.#ask({ load: joinedReads(reads), buffer });
     });
   }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ByteRange } from '../../main/contract/tensor.ts';
-import { readInto } from '../../main/offload/placed-reads.ts';
+import { joinedReads, readInto } from '../../main/offload/placed-reads.ts';
 import { feedsFrom, layOut, roomFor, viewsOf } from '../../main/offload/weight-buffer.ts';
 import type { GraphWeight } from '../../main/onnx/built-graph.ts';
 import { ELEMENT } from '../../main/onnx/proto.ts';
@@ -41,12 +41,28 @@ const weights = fc
     }),
   );
 
+test('reads that go on in the file and in the buffer are one', () => {
+  const read = (file: string, offset: number, length: number, at: number) => ({ file, offset, length, at });
+  const rows = [read('a', 100, 64, 0), read('a', 164, 128, 64), read('a', 292, 64, 192)];
+  expect(joinedReads([...rows, read('a', 356, 10, 320), read('b', 366, 10, 330), read('a', 376, 10, 340)])).toEqual([
+    read('a', 100, 256, 0),
+    read('a', 356, 10, 320),
+    read('b', 366, 10, 330),
+    read('a', 376, 10, 340),
+  ]);
+  expect(rows[0]).toEqual(read('a', 100, 64, 0));
+  expect(joinedReads([])).toEqual([]);
+});
+
 test('weights come as they lie in their files, each where values of its type may start', () => {
   fc.assert(
     fc.property(weights, (all) => {
       const layout = layOut(all);
       const buffer = new ArrayBuffer(layout.bytes);
       readInto(buffer, layout.reads);
+      const joined = new ArrayBuffer(layout.bytes);
+      readInto(joined, joinedReads(layout.reads));
+      expect(Buffer.compare(Buffer.from(joined), Buffer.from(buffer))).toBe(0);
       const feeds = feedsFrom(viewsOf(all, layout), buffer);
       for (const { range, input } of all) {
         const { data, dims } = feeds[input?.name ?? ''] ?? {};
