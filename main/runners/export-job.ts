@@ -52,7 +52,8 @@ function exportRunner<Job extends AnyExport>(
         } catch (thrown) {
           if (context.signal.aborted) throw thrown;
           const error = I2lError.from(thrown);
-          context.log(failureNote(error));
+          // Of one alone, it is the job's own failure, which the queue notes.
+          if (job.loras.length > 1) context.log(failureNote(error));
           failed.push(error);
         }
       }

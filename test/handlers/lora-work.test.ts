@@ -273,6 +273,19 @@ describe('exports', () => {
     expect(lorasOf('some')).toEqual(['goes.safetensors', 'stays.safetensors']);
   });
 
+  test('of one that fails, the log says so once; of several, by each and for all', async () => {
+    const [a, b] = [await lora('gone'), await lora('gone too')];
+    for (const { file } of [a, b]) rmSync(file);
+    for (const [ids, lines] of [
+      [[a.id], 1],
+      [[a.id, b.id], 3],
+    ] as const) {
+      // prettier-ignore
+      const { id } = await ended(await api.loras.exportToComfyui({ ids: [...ids], folder: comfyui }));
+      expect((await api.jobs.log({ id })).map(({ note }) => note?.code)).toEqual(Array(lines).fill('FAILED'));
+    }
+  });
+
   test('for a trainer, with the images of its set and their captions', async () => {
     const { library } = app.services;
     const set = library.sets.create({ name: 'sea' });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { EXPERTS } from '../../main/contract/experts.ts';
 import { en } from '../../renderer/src/i18n/en/index.ts';
 import { zh } from '../../renderer/src/i18n/zh/index.ts';
+import { kindWords } from '../../renderer/src/views/queue/job-kind.ts';
 import { stepWords } from '../../renderer/src/views/queue/step-words.ts';
 
 describe('what a job does now', () => {
@@ -29,4 +30,9 @@ describe('what a job does now', () => {
     expect(stepWords({ step: 'dinov3-7b', stage: 'a.safetensors' }, zh)).toBe('dinov3-7b，a.safetensors');
     expect(stepWords({ step: 'dinov3', stage: 'dinov3.layer.3 mlp' }, en)).toBe('DINOv3 reads the images');
   });
+});
+
+test('jobs of the same title differ by their kind, in both languages; one of another version says nothing', () => {
+  expect([kindWords({ kind: 'create' }, en.queue), kindWords({ kind: 'spectrum' }, zh.queue)]).toEqual(['Create', '奇异值']);
+  expect(kindWords({ kind: 'made-up' }, en.queue)).toBe('');
 });

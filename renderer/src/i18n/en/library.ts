@@ -75,6 +75,7 @@ export const library = {
   removePreview: 'Remove the picture',
   dropPreview: 'Drop to use this image',
   previewNone: 'This LoRA has no images here to choose from.',
+  rankRange: (low: number, high: number): string => (low === high ? `${high}` : `${low}–${high}`),
   rank: (low: number, high: number): string => (low === high ? `rank ${high}` : `rank ${low}–${high}`),
   name: 'Name',
   strength: 'Default strength',

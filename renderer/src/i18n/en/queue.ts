@@ -23,6 +23,17 @@ export const queue = {
     failed: 'Failed',
     cancelled: 'Cancelled',
   },
+  kinds: {
+    create: 'Create',
+    'reset-rank': 'Change rank',
+    spectrum: 'Singular values',
+    merge: 'Merge',
+    'merge-at-rank': 'Merge',
+    diff: 'Compare',
+    export: 'Export',
+    'export-at-rank': 'Export',
+    'export-training': 'Export',
+  },
   actions: {
     pause: 'Pause',
     resume: 'Resume',

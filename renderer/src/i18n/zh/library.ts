@@ -74,6 +74,7 @@ export const library: Dictionary['library'] = {
   removePreview: '移除图片',
   dropPreview: '松开即可使用此图像',
   previewNone: '此处没有可供选择的图像。',
+  rankRange: (low, high) => (low === high ? `${high}` : `${low}–${high}`),
   rank: (low, high) => (low === high ? `秩 ${high}` : `秩 ${low}–${high}`),
   name: '名称',
   strength: '默认强度',

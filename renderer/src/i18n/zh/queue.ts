@@ -22,6 +22,17 @@ export const queue: Dictionary['queue'] = {
     failed: '失败',
     cancelled: '已取消',
   },
+  kinds: {
+    create: '创建',
+    'reset-rank': '更改秩',
+    spectrum: '奇异值',
+    merge: '合并',
+    'merge-at-rank': '合并',
+    diff: '比较',
+    export: '导出',
+    'export-at-rank': '导出',
+    'export-training': '导出',
+  },
   actions: {
     pause: '暂停',
     resume: '继续',
