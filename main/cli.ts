@@ -56,9 +56,14 @@ const shown = (command: Command): Command =>
 
 const FAST = 'encoders in 8 bits on the CPU: half to read, in about half the time; copies are made once';
 
+const memory = (): Option =>
+  new Option('--memory <size>', 'memory that the engine may take')
+    .argParser(parseBytes)
+    .default(DEFAULT_MEMORY, `${DEFAULT_MEMORY / 2 ** 30}GiB`);
+
 const engine = (command: Command): Command =>
   shown(command)
-    .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
+    .addOption(memory())
     .option('--vram <size>', 'memory of the device that a stage may take', parseBytes)
     .addOption(new Option('--device <name>', 'where to compute').choices([...DEVICE_CHOICES]).default('auto'))
     .option('--threads <n>', 'threads on the CPU; 0: one a core', parseThreads, 0);
@@ -140,7 +145,7 @@ shown(program.command('identify'))
 recipe(shown(program.command('plan')))
   .description('what create would read, hold and take; nothing is run')
   .argument('<image...>', 'image files or folders')
-  .option('--memory <size>', 'memory that the engine may take', parseBytes, DEFAULT_MEMORY)
+  .addOption(memory())
   .addOption(new Option('--dtype <type>', 'values of the LoRA').choices([...LORA_DTYPES]).default('bf16'))
   .option('--fast', FAST)
   .option('--machines', 'how long it would take on common machines, by a simulation')

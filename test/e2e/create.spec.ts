@@ -106,9 +106,12 @@ test('images arrive in the order in which they were chosen, and nothing is made 
   expect((await client.api.sets.get({ id })).images.map(({ source }) => source.split(/[\\/]/).at(-1))).toEqual(names);
 });
 
+/** Images that no machine reads in the time that a click takes. */
+const MANY = 3000;
+
 test('a folder that is being read is let go of when the dialog is closed', async ({ studio }) => {
   const folder = mkdtempSync(join(tmpdir(), 'i2l-long-'));
-  for (let i = 0; i < 400; i++)
+  for (let i = 0; i < MANY; i++)
     writeFileSync(join(folder, `${i}.jpg`), Buffer.concat([example('sea.jpg').bytes, Buffer.from(String(i))]));
   await client.choose([folder]);
   const before = (await client.api.sets.list({})).total;
@@ -121,10 +124,31 @@ test('a folder that is being read is let go of when the dialog is closed', async
   const read = async (): Promise<number> =>
     (await client.api.sets.list({})).sets.find((set) => set.folder === folder)?.imageCount ?? 0;
   await expect.poll(async () => { const one = await read(); await studio.waitForTimeout(500); return one === (await read()); }).toBe(true); // prettier-ignore
-  expect(await read()).toBeLessThan(400);
+  expect(await read()).toBeLessThan(MANY);
   expect((await client.api.sets.list({})).total).toBeLessThanOrEqual(before + 1);
   await expect(studio.getByRole('region', { name: 'Messages' }).getByRole('alert')).toHaveCount(0);
   rmSync(folder, { recursive: true });
+});
+
+test('of folders that make no set the dialog says why, image by image, and has nothing to cancel any more', async ({
+  studio,
+  app,
+}) => {
+  const folder = join(app.home, 'mixed');
+  for (const name of ['good', 'bad']) mkdirSync(join(folder, name), { recursive: true });
+  copyFileSync(examplePath('sea.jpg'), join(folder, 'good', 'sea.jpg'));
+  writeFileSync(join(folder, 'bad', 'text.png'), 'no image');
+  await client.choose([folder]);
+  await studio.getByRole('button', { name: 'Import a folder' }).click();
+  const dialog = studio.getByRole('dialog');
+  await dialog.getByRole('textbox').fill(folder);
+  await dialog.getByRole('checkbox').check();
+  await dialog.getByRole('button', { name: 'Import', exact: true }).click();
+  await expect(dialog.getByRole('alert')).toContainText(join(folder, 'bad'));
+  await expect(dialog.getByRole('button', { name: 'Copy details' })).toBeVisible();
+  await dialog.getByText('Close', { exact: true }).click();
+  await expect(dialog).toHaveCount(0);
+  await studio.getByRole('checkbox', { name: 'Include good in the batch' }).uncheck();
 });
 
 test('a folder of folders is a batch: a LoRA of each, in one pass, and the library has them', async ({ studio, app }) => {

@@ -291,6 +291,11 @@ test('two are merged and compared', async ({ studio }) => {
   await studio.getByRole('button', { name: 'Merge' }).click();
   await studio.getByRole('slider', { name: 'Strength of Misty valley' }).fill('0.5');
   await studio.getByRole('dialog').getByLabel('Name').fill('Valley by the sea');
+  const rank = studio.getByRole('dialog').getByLabel('Reduce to rank');
+  await rank.fill('-3');
+  await studio.getByRole('dialog').getByRole('button', { name: 'Merge' }).click();
+  await expect(rank, 'the browser says what a rank is').toBeFocused();
+  await rank.fill('');
   await studio.getByRole('dialog').getByRole('button', { name: 'Merge' }).click();
   await expect(option(studio, 'Valley by the sea')).toBeVisible({ timeout: 30_000 });
   await studio.getByRole('button', { name: 'Compare' }).click();

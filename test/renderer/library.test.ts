@@ -50,6 +50,19 @@ describe('filters', () => {
     expect(queryOf({ ...filters, demo: 'without' }, 'name', 'ascending').synthetic).toBe(false);
   });
 
+  test('of ranks take whatever is typed: a broken number, a negative one, one that is far too large', () => {
+    for (const [rankFrom, rankTo, asked] of [
+      [1.5, 8.9, [2, 8]],
+      [-5, 1e30, [0, 1e6]],
+      [0.2, -1, [1, 0]],
+    ] as const) {
+      // prettier-ignore
+      const query = queryOf({ ...NO_FILTERS, rankFrom, rankTo }, 'added', 'descending');
+      expect([query.rankFrom, query.rankTo]).toEqual(asked);
+      expect(loraQuerySchema.safeParse(query).success).toBe(true);
+    }
+  });
+
   test('that are off leave nothing out', () => {
     expect(queryOf(NO_FILTERS, 'added', 'descending')).toEqual({ text: '', tagsAny: [], trashed: false, sort: 'added', order: 'descending' }); // prettier-ignore
     expect(countFilters(NO_FILTERS)).toBe(0);

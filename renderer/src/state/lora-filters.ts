@@ -33,8 +33,8 @@ export function queryOf(filters: Filters, sort: LoraSort, order: 'ascending' | '
     ...(target && { target }),
     ...(expert && { expert }),
     ...(allTags ? { tagsAll: tags } : { tagsAny: tags }),
-    ...(rankFrom !== null && { rankFrom }),
-    ...(rankTo !== null && { rankTo }),
+    ...(rankFrom !== null && { rankFrom: known(Math.ceil(rankFrom)) }),
+    ...(rankTo !== null && { rankTo: known(Math.floor(rankTo)) }),
     ...(favourite && { favourite }),
     ...(ratingFrom > 0 && { ratingFrom }),
     ...(missing && { missing }),
@@ -48,4 +48,9 @@ export function countFilters(filters: Filters): number {
   const { text, target, expert, tags, rankFrom, rankTo, favourite, ratingFrom, missing, demo, trashed } = filters;
   const set = [text !== '', target !== '', expert !== '', tags.length > 0, rankFrom !== null, rankTo !== null];
   return [...set, favourite, ratingFrom > 0, missing, demo !== '', trashed].filter(Boolean).length;
+}
+
+/** A number that can be asked for, for one that was typed: no rank is negative, and none has seven digits. */
+function known(rank: number): number {
+  return Math.max(0, Math.min(1e6, rank));
 }
