@@ -37,7 +37,8 @@ export async function batch(context: CommandContext, source: string, options: Ba
 }
 
 function report({ report: to }: CommandContext, { sets, finished }: { sets: number; finished: number }): true {
-  const words = sets === 0 ? 'There is no image set for this part of the batch.' : `All ${finished} LoRAs are there already.`;
+  const all = finished === 1 ? 'The LoRA is' : `All ${finished} LoRAs are`;
+  const words = sets === 0 ? 'There is no image set for this part of the batch.' : `${all} there already.`;
   to.result(words, { type: 'batch', sets, finished });
   return true;
 }

@@ -145,7 +145,7 @@ function describeResult({ rank, modules, images, kept, worstKept, loras, cached 
     rank === undefined ? undefined : `rank ${rank}`,
     modules === undefined ? undefined : `${modules} modules`,
     loras !== undefined ? `${images ?? 0} images` : undefined,
-    rank === undefined && loras === undefined && images !== undefined ? `embeddings of ${images} images` : undefined,
+    rank === undefined && loras === undefined && images !== undefined ? `embeddings of ${counted(images, 'image')}` : undefined,
     cached ? `${cached} embeddings from the cache` : undefined,
     kept === undefined ? undefined : `keeps ${percent(kept)} of the norm (worst module ${percent(worstKept ?? kept)})`,
   ];

@@ -107,6 +107,11 @@ describe('formats', () => {
     expect([1.5 * 2 ** 30, 640 * 2 ** 20].map(en.memory)).toEqual(['1.5 GiB', '640 MiB']);
   });
 
+  test('numbers in a column have their points below each other', () => {
+    expect([0.989, 1, 12.34567].map((value) => en.inColumn(value, 4))).toEqual(['0.9890', '1.0000', '12.3457']);
+    expect(en.number(0.989, 4)).toBe('0.989');
+  });
+
   test('a share below one is never shown as all of it', () => {
     expect([0.9999, 1, 0.987].map((share) => en.percent(share))).toEqual(['99.9%', '100%', '98.7%']);
   });

@@ -7,6 +7,8 @@ const MEMORY_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
 export interface Format {
   number(value: number, fractionDigits?: number): string;
+  /** With just so many digits behind the point: in a column they stand below each other. */
+  inColumn(value: number, fractionDigits: number): string;
   /** 0 to 1 as e.g. '99.3 %'. Never rounded up to 100 %. */
   percent(share: number, fractionDigits?: number): string;
   /** Of files, by powers of 1000. */
@@ -32,6 +34,7 @@ export function makeFormat(language: Language): Format {
   };
   return {
     number: (value, fractionDigits = 0) => numberWith(fractionDigits).format(value),
+    inColumn: (value, fractionDigits) => numberWith(fractionDigits, undefined, fractionDigits).format(value),
     percent: (share, fractionDigits = 1) => numberWith(fractionDigits, 'percent').format(honest(share, fractionDigits)),
     bytes,
     memory: (value) => {
@@ -45,19 +48,19 @@ export function makeFormat(language: Language): Format {
   };
 }
 
-/** With so many digits behind the point at most, and a unit. */
-type NumberWith = (fractionDigits: number, unit?: string) => Intl.NumberFormat;
+/** With so many digits behind the point at most, a unit, and so many digits at least. */
+type NumberWith = (fractionDigits: number, unit?: string, least?: number) => Intl.NumberFormat;
 
 /** Each formatter is made once: that takes a hundred times as long as to use it, and a page of the library uses hundreds. */
 function numbersOf(language: Language): NumberWith {
   const made = new Map<string, Intl.NumberFormat>();
-  return (maximumFractionDigits, unit) => {
-    const key = `${maximumFractionDigits} ${unit}`;
+  return (maximumFractionDigits, unit, minimumFractionDigits = 0) => {
+    const key = `${maximumFractionDigits} ${unit} ${minimumFractionDigits}`;
     const known = made.get(key);
     if (known) return known;
     const style: Intl.NumberFormatOptions =
       unit === undefined ? {} : unit === 'percent' ? { style: 'percent' } : { style: 'unit', unit, unitDisplay: 'short' };
-    const format = new Intl.NumberFormat(language, { ...style, maximumFractionDigits });
+    const format = new Intl.NumberFormat(language, { ...style, minimumFractionDigits, maximumFractionDigits });
     made.set(key, format);
     return format;
   };
