@@ -193,6 +193,23 @@ test('a set is renamed, deleted and brought back', async ({ studio }) => {
   await expect(link).toBeVisible();
 });
 
+test('a deleted set that is come back to, or that another window has deleted, says so and can be restored', async ({ studio }) => {
+  const id = await newSet(studio);
+  await drop(studio, [example('sea.jpg')]);
+  await expect(images(studio)).toHaveCount(1);
+  const create = studio.getByRole('button', { name: 'Create LoRA' });
+  await expect(create).toBeEnabled();
+  await client.api.sets.remove({ ids: [id] });
+  await studio.reload();
+  await expect(studio.getByText('This image set was deleted.')).toBeVisible();
+  await expect(create).toBeDisabled();
+  await expect(create).toHaveAccessibleDescription('The image set is deleted; restore it first.');
+  await studio.getByRole('button', { name: 'Restore' }).click();
+  await expect(create).toBeEnabled();
+  await expect(studio.getByText('This image set was deleted.')).toHaveCount(0);
+  await expect(studio.getByRole('region', { name: 'Image sets' }).locator('[aria-current=true]')).toBeVisible();
+});
+
 test('a set is duplicated with the order, the weights and the captions of its images; undone, the copy is gone', async ({
   studio,
 }) => {

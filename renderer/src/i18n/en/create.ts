@@ -20,6 +20,8 @@ export const create = {
   remove: 'Delete',
   removedSet: (name: string): string => `Image set deleted: ${name}`,
   undo: 'Undo',
+  inTrash: 'This image set was deleted.',
+  restoreSet: 'Restore',
   rescan: 'Read the folder again',
   rescanned: (added: number, gone: number): string => `${added} new, ${gone} gone`,
   noneFound: 'No image set matches.',
@@ -95,6 +97,7 @@ export const create = {
   open: 'Open queue',
   lacks: {
     arrivals: 'Images are still being added.',
+    restored: 'The image set is deleted; restore it first.',
     sets: 'Choose an image set, or drop images.',
     images: 'A chosen set has no image yet.',
     experts: 'Turn on Style, Coarse or Fine.',

@@ -20,6 +20,8 @@ export const create: Dictionary['create'] = {
   remove: '删除',
   removedSet: (name) => `已删除图片集：${name}`,
   undo: '撤销',
+  inTrash: '此图片集已被删除。',
+  restoreSet: '恢复',
   rescan: '重新读取文件夹',
   rescanned: (added, gone) => `新增 ${added} 张，移除 ${gone} 张`,
   noneFound: '没有匹配的图片集。',
@@ -94,6 +96,7 @@ export const create: Dictionary['create'] = {
   open: '打开队列',
   lacks: {
     arrivals: '图片仍在添加。',
+    restored: '此图片集已删除，请先恢复。',
     sets: '请选择图片集，或拖入图片。',
     images: '所选图片集中还没有图片。',
     experts: '请启用“风格”“内容”或“细节”。',

@@ -16,7 +16,7 @@ export function expertsOf({ target, experts }: Pick<Draft, 'target' | 'experts'>
   return EXPERTS_OF[target].filter((name) => experts[name].on).map((name) => ({ name, strength: experts[name].strength }));
 }
 
-export type Lack = 'arrivals' | 'sets' | 'images' | 'experts' | 'models';
+export type Lack = 'arrivals' | 'restored' | 'sets' | 'images' | 'experts' | 'models';
 
 /**
  * The first thing that is missing before LoRAs can be made.

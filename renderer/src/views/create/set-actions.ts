@@ -70,14 +70,18 @@ export async function removeSet({ id, name }: SetSummary, words: CreateWords): P
     if (sets.open?.id === id) router.go('create');
     notices.say(words.removedSet(name), {
       label: words.undo,
-      run: () =>
-        void notices.attempt(async () => {
-          await api.sets.undo({ ids: [id] });
-          await sets.search();
-          router.go('create', id);
-        }),
+      run: () => void restoreSet(id),
     });
     await sets.search();
+  });
+}
+
+/** Out of the trash, and opens it. */
+export async function restoreSet(id: number): Promise<void> {
+  await notices.attempt(async () => {
+    await api.sets.undo({ ids: [id] });
+    router.go('create', id);
+    await sets.refresh();
   });
 }
 
