@@ -22,6 +22,7 @@ test('from an empty machine by the demo to a LoRA, marked wherever one looks', a
     const { images, modelsFolder } = await client.api.demo.prepare({});
     expect(images.length).toBe(3);
     const { sets } = await client.api.sets.list({});
+    expect(sets.map(({ name }) => name)).toEqual(['Demo images']);
     const setIds = sets.map(({ id }) => id);
     const experts = [{ name: 'style', strength: 1 }] as const;
     const { id } = await client.api.recipe.create({ setIds, target: 'qwen-image', experts: [...experts], name: 'demo' });

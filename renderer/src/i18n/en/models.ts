@@ -137,6 +137,7 @@ export const models = {
     'The demo makes tiny models with random weights and three example images: under a minute, no download. Its LoRAs load in ComfyUI but have no meaning.',
   demoStart: 'Try the demo',
   demoMaking: 'Making the demo models …',
+  demoSet: 'Demo images',
   demoReady: 'The demo is ready: three images are waiting on Create.',
   demoBanner: 'Demo weights: LoRAs made now mean nothing.',
   demoEnd: 'End demo',

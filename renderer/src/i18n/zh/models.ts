@@ -129,6 +129,7 @@ export const models: Dictionary['models'] = {
   welcomeDemoText: '演示会生成随机权重的小模型和三张示例图片：不到一分钟，无需下载。生成的 LoRA 可在 ComfyUI 中加载，但没有意义。',
   demoStart: '试用演示',
   demoMaking: '正在生成演示模型…',
+  demoSet: '演示图片',
   demoReady: '演示已就绪：三张图片已放入“创建”页面。',
   demoBanner: '演示权重：现在生成的 LoRA 没有意义。',
   demoEnd: '结束演示',
