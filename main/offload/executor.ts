@@ -21,7 +21,7 @@ import { supplyFor, type SuppliedWeights } from './supply.ts';
 /**
  * Runs a network by its plan, group by group, each for all images, so that every weight crosses from disk once however
  * many images there are.
- * @throws I2lError CANCELLED between groups, SESSION_FAILED, NOT_FINITE, or what the sink throws
+ * @throws I2lError CANCELLED between groups and between their images, SESSION_FAILED, NOT_FINITE, or what the sink throws
  */
 export async function runNetwork(run: NetworkRun): Promise<void> {
   const { plan, session } = run;
@@ -80,6 +80,7 @@ async function runGroup(
   const createMs = performance.now() - started;
   try {
     for (const [i, chunk] of chunks.entries()) {
+      if (i > 0) await goOn(run);
       const state = states[i] as Map<string, HostTensor>;
       const results = await named(name, session.run({ ...pick(state, takes), ...feeds }, built.outputs));
       const replaced = keeps.flatMap((key) => state.get(key) ?? []);

@@ -69,7 +69,7 @@ export function groupName(members: readonly Pick<Stage, 'id'>[]): string {
 }
 
 /** Lets a cancel message in first. @throws I2lError CANCELLED */
-export async function goOn({ signal }: NetworkRun): Promise<void> {
+export async function goOn({ signal }: Pick<NetworkRun, 'signal'>): Promise<void> {
   await setImmediate();
   if (signal.aborted) throw new I2lError('CANCELLED', 'The job was cancelled.');
 }

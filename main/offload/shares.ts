@@ -102,6 +102,7 @@ async function runShares(run: NetworkRun, shares: Shares, { threads, chunks, sta
   const graphs = shares.map(({ built }) => fedGraph(built, weights.layout, weights.buffer));
   let [createMs, sinkMs] = [0, 0];
   for (const [i, chunk] of chunks.entries()) {
+    if (i > 0) await goOn(run);
     const state = states[i] as Map<string, HostTensor>;
     const tasks = graphs.map((graph): LaneTask => ({ ...graph, state: pick(state, takes) }));
     const parts = await named(name, Promise.all(tasks.map((task) => threads.perform(task) as Promise<LaneResult>)));

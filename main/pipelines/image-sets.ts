@@ -2,6 +2,7 @@ import { I2lError } from '../contract/errors.ts';
 import type { SetJob } from '../contract/job.ts';
 import { note } from '../contract/notes.ts';
 import { hashImage } from '../imaging/decode.ts';
+import { goOn } from '../offload/group.ts';
 import type { PipelineContext } from './context.ts';
 
 /** An image that takes part in a set; the weight is as the user gave it. */
@@ -37,31 +38,33 @@ export class ImageSets {
   #drafts: readonly Draft[];
   #failed = 0;
 
-  /** Reads every file once, for its hash. */
-  constructor(context: PipelineContext, sets: readonly SetJob[], skipBad: boolean) {
+  /** Reads every file once, for its hash. @throws I2lError CANCELLED between two of them */
+  static async read(context: PipelineContext, sets: readonly SetJob[], skipBad: boolean): Promise<ImageSets> {
+    const hashes = new Map<string, string | I2lError>();
+    for (const file of new Set(sets.flatMap(usedFiles))) {
+      await goOn(context);
+      hashes.set(file, hashOf(file));
+    }
+    return new ImageSets(context, sets, skipBad, hashes);
+  }
+
+  private constructor(
+    context: PipelineContext,
+    sets: readonly SetJob[],
+    skipBad: boolean,
+    hashes: ReadonlyMap<string, string | I2lError>,
+  ) {
     this.#context = context;
     this.#skipBad = skipBad;
     this.#isOne = sets.length === 1;
-    const hashes = new Map<string, string | undefined>();
-    this.#drafts = sets.map(({ output, images }) => {
-      const used = images.filter(({ weight }) => weight > 0);
-      for (const { file } of used) if (!hashes.has(file)) hashes.set(file, this.#hash(file));
-      const readable = used.flatMap(({ file, weight }) => {
+    for (const [file, hash] of hashes) this.#refused.set(file, hash instanceof I2lError ? hash : undefined);
+    this.#drafts = sets.map((set) => {
+      const images = set.images.flatMap(({ file, weight }) => {
         const sha256 = hashes.get(file);
-        return sha256 === undefined ? [] : [{ file, weight, sha256 }];
+        return weight > 0 && typeof sha256 === 'string' ? [{ file, weight, sha256 }] : [];
       });
-      return { output, files: used.map(({ file }) => file), images: readable };
+      return { output: set.output, files: usedFiles(set), images };
     });
-  }
-
-  #hash(file: string): string | undefined {
-    try {
-      this.#refused.set(file, undefined);
-      return hashImage(file);
-    } catch (error) {
-      this.#refused.set(file, I2lError.from(error));
-      return undefined;
-    }
   }
 
   /** Those that can still be made. */
@@ -128,6 +131,18 @@ export class ImageSets {
       this.#told.add(file);
       this.#context.emit({ type: 'note', ...note('IMAGE_REFUSED', `Refused: ${error.message}`, { file }, error) });
     }
+  }
+}
+
+function usedFiles({ images }: SetJob): string[] {
+  return images.filter(({ weight }) => weight > 0).map(({ file }) => file);
+}
+
+function hashOf(file: string): string | I2lError {
+  try {
+    return hashImage(file);
+  } catch (error) {
+    return I2lError.from(error);
   }
 }
 

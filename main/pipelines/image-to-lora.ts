@@ -42,7 +42,7 @@ export async function create(context: PipelineContext, job: CreateJob): Promise<
   const models = pathsOf(decoder, encoders);
   for (const { output, images } of job.sets) refuseOverwriting(output, [...images.map(({ file }) => file), ...models]);
   refuseSameOutput(job.sets.map(({ output }) => output));
-  const sets = new ImageSets(context, job.sets, job.skipBad);
+  const sets = await ImageSets.read(context, job.sets, job.skipBad);
   const device = deviceOf(job);
   const copies = await openCopies(job, device, encoders, context);
   const makers = identitiesOf(encoders, copies);
@@ -123,7 +123,7 @@ export async function encode(context: PipelineContext, job: EncodeJob): Promise<
   const encoders = openEncoders(job.models, embeddingsFor(job.experts));
   refuseOverwriting(job.output, [...job.images, ...encoders.map(({ path }) => path)]);
   const images = job.images.map((file) => ({ file, weight: 1 }));
-  const sets = new ImageSets(context, [{ output: job.output, images }], job.skipBad);
+  const sets = await ImageSets.read(context, [{ output: job.output, images }], job.skipBad);
   const device = deviceOf(job);
   const copies = await openCopies(job, device, encoders, context);
   const store = new EmbeddingStore(arithmeticOf(device, copies), undefined);

@@ -1,5 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
-import { I2lError } from '../contract/errors.ts';
 import type { JobResult } from '../contract/engine.ts';
 import {
   isHeavy,
@@ -12,6 +10,7 @@ import {
   type SentTask,
   type Tasks,
 } from '../networks/lora-tasks.ts';
+import { goOn } from '../offload/group.ts';
 import { kernelBytes, kernelKey, Kernels } from '../offload/kernels.ts';
 import { memoryRefusal } from '../offload/shortfall.ts';
 import { Threads } from '../offload/threads.ts';
@@ -78,8 +77,7 @@ export class LoraAlgebra {
     let before: Promise<void> = Promise.resolve();
     for (const [at, sent] of sentTasks(pass).entries()) {
       await taken[at - this.#workers.ahead];
-      await setImmediate(); // Lets a cancel message in.
-      if (this.#context.signal.aborted) throw new I2lError('CANCELLED', 'The job was cancelled.');
+      await goOn(this.#context);
       before = inOrder(before, this.#workers.perform(sent), (result) => {
         sink(result as Results[K], at);
         this.#tell(sent);

@@ -98,6 +98,20 @@ describe('stages in shares', () => {
     expect(cancelled.groups).toEqual(['whole']);
   });
 
+  test.each([1, 2])('stop between the images of a stage, too: with many of them it takes minutes (%i shares)', async (shares) => {
+    const stages = stagesOf(file);
+    const cancel = new AbortController();
+    let taken = 0;
+    const sink = (): void => {
+      taken++;
+      cancel.abort();
+    };
+    const plan = planFor(stages, shares, { imagesPerRun: 1 });
+    const { run } = runOf(plan, stages, { sink, signal: cancel.signal });
+    expect((await rejectionOf(runNetwork(run))).code).toBe('CANCELLED');
+    expect(taken).toBe(1);
+  });
+
   test('pass on what the sink throws', async () => {
     const stages = stagesOf(file);
     const sink = (): never => {
