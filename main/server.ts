@@ -77,8 +77,9 @@ export interface ServeOptions {
 
 /** Serves on a listener until closed. @returns what ends it: browsers are told, requests under way may finish */
 export function serve({ http, port }: Listener, { app, site, sessions, names = [] }: ServeOptions): () => Promise<void> {
-  const own = hostname().toLowerCase();
-  const gate = new Gate({ sessions, names: ['localhost', own, `${own}.local`, ...names], cookie: `i2l_${port}` });
+  const own = hostname();
+  const allowed = ['localhost', own, `${own}.local`, ...names].map((name) => name.toLowerCase());
+  const gate = new Gate({ sessions, names: allowed, cookie: `i2l_${port}` });
   const sockets = new WebSocketServer({ noServer: true, maxPayload: LARGEST_MESSAGE, perMessageDeflate: false });
   const rpc = new RPCHandler(router);
   sockets.on('connection', (socket) => {

@@ -11,7 +11,7 @@ export interface Refusal {
 
 export interface GateOptions {
   readonly sessions: Sessions;
-  /** Names by which this server may be called, beside addresses in numbers. */
+  /** Names by which this server may be called, in lower case, beside addresses in numbers. */
   readonly names: readonly string[];
   /** Several servers of one machine share its cookies: the name tells them apart. */
   readonly cookie: string;

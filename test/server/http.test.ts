@@ -8,7 +8,7 @@ import { ask, signIn, startServing, type Answer, type Serving } from './serving.
 
 let serving: Serving;
 beforeAll(async () => {
-  serving = await startServing(tempFolder(), { names: ['gpu.example'] });
+  serving = await startServing(tempFolder(), { names: ['gpu.example', 'GPU2.Example'] });
 });
 
 function codeOf({ body }: Answer): string {
@@ -108,6 +108,7 @@ describe('the name by which it is called', () => {
     '[::1]:80',
     '192.168.1.5:8225',
     'gpu.example:1',
+    'gpu2.example',
     'LOCALHOST',
   ])('%s is its own', async (host) => expect(await status(host)).toBe(200));
 
