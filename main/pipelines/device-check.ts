@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cutText } from '../contract/cut-text.ts';
@@ -11,7 +11,9 @@ import { CheckpointScope } from '../networks/scope.ts';
 import { joinStages } from '../offload/stage.ts';
 import { graphOptionsFor, offeredDevices, Session } from '../onnx/runtime.ts';
 import { Checkpoint } from '../weights/checkpoint.ts';
+import { removeStaleParts } from '../weights/stale-files.ts';
 import { writeSynthetic } from '../weights/synthetic.ts';
+import { temporaryPath } from '../weights/write-safetensors.ts';
 import { threadsOf, type PipelineContext } from './context.ts';
 import { DEVICE_BLOCKS, TIMED_BLOCK, type DeviceBlock } from './device-blocks.ts';
 
@@ -36,8 +38,12 @@ export async function checkDeviceJob({ signal }: PipelineContext, { device, thre
 /** Runs every block on a device and on the CPU, and compares. */
 export async function checkDevice(device: Device, threads: number, signal?: AbortSignal): Promise<DeviceOutcome> {
   if (!offeredDevices().includes(device)) return { state: 'absent' };
-  const folder = mkdtempSync(join(tmpdir(), 'i2l-check-'));
+  const place = join(tmpdir(), 'i2l-check');
+  // Of tests that took their process with them.
+  removeStaleParts(place);
+  const folder = temporaryPath(place);
   try {
+    mkdirSync(folder, { mode: 0o700 });
     const differences: Record<string, number> = {};
     for (const block of DEVICE_BLOCKS) {
       if (signal?.aborted) throw new I2lError('CANCELLED', 'The test was cancelled.');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -18,11 +18,21 @@ let refusal: string | undefined;
 const folder = mkdtempSync(join(tmpdir(), 'i2l-device-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-beforeAll(async () => void (refusal = await whyNoWebGpu()));
+/** As a test leaves it that a driver took with its process. */
+const dead = join(tmpdir(), 'i2l-check.999999999-0.i2l-part');
+
+beforeAll(async () => {
+  mkdirSync(dead, { recursive: true });
+  refusal = await whyNoWebGpu();
+});
 
 describe('on WebGPU', () => {
   beforeEach((context) => {
     if (refusal !== undefined) context.skip(`no WebGPU on this machine: ${refusal}`);
+  });
+
+  test('what a test left that took its process with it is gone with the next', () => {
+    expect(existsSync(dead)).toBe(false);
   });
 
   describe.each(ENCODERS)('%s', (network) => {
