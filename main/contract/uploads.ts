@@ -2,7 +2,7 @@ import { I2lError } from './errors.ts';
 
 /** What files that a page brings have to be: the page looks before it sends one, the app before it takes one. */
 
-/** Bytes. No photograph that can be decoded is larger. */
+/** Bytes. Larger are only scans of 90 megapixels and more, in 16 bits and not compressed: those come by their path. */
 export const LARGEST_IMAGE = 512 * 2 ** 20;
 /** Bytes. Sixty images through three experts are 20 GiB in f32. */
 export const LARGEST_LORA = 24 * 2 ** 30;
