@@ -102,6 +102,7 @@ const planSchema = z.strictObject({
       weightBytes: z.int(),
       peakBytes: z.int(),
       flops: z.number(),
+      passes: z.int(),
       seconds: z.number(),
     }),
   ),
