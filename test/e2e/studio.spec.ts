@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { connect, type AppClient } from './client.ts';
 import { createLoras, makeSet } from './create-loras.ts';
-import { examplePath, EXAMPLES, fillSet, jobNamed, open } from './create-screen.ts';
+import { examplePath, EXAMPLES, fillSet, jobNamed, newSet, open } from './create-screen.ts';
 import { expect, test } from './fixture.ts';
 import { LANGUAGES, look, resetLook, setLook, THEMES } from './look.ts';
 import type { RunningApp } from './running-app.ts';
@@ -82,6 +82,22 @@ test('two windows see the same settings, and a restart of none forgets them', as
   await studio.getByLabel('主题').selectOption('system');
   await studio.getByLabel('语言').selectOption('en');
   await expect(studio.getByRole('heading', { level: 1 })).toHaveText('Settings');
+});
+
+test('what is told at the edge of the window changes its language with the window', async ({ studio, app }) => {
+  const client = await connect(app);
+  await open(studio, 'create');
+  await newSet(studio);
+  await studio.getByRole('button', { name: 'Actions for New set' }).first().click();
+  await studio.getByRole('menuitem', { name: 'Delete' }).click();
+  const told = studio.getByRole('region', { name: /^(Messages|消息)$/ });
+  await expect(told).toContainText('Image set deleted: New set');
+  await expect(told.getByRole('button', { name: 'Undo' })).toBeVisible();
+  await client.api.app.settings.set({ language: 'zh-CN' });
+  await expect(told).toContainText('已删除图片集：New set');
+  await expect(told.getByRole('button', { name: '撤销' })).toBeVisible();
+  await resetLook(client);
+  client.close();
 });
 
 test('settings are reset only when asked twice; Escape goes back', async ({ studio }) => {

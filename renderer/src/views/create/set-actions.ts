@@ -50,8 +50,8 @@ export async function copySet({ id, name }: SetSummary, words: CreateWords): Pro
     const room = MOST_NAME - words.copyOf('').length;
     const copy = await api.sets.copy({ id, name: words.copyOf(name.slice(0, room).toWellFormed()) });
     router.go('create', copy.id);
-    notices.say(words.copied(copy.name), {
-      label: words.undo,
+    notices.say(({ create: words }) => words.copied(copy.name), {
+      label: ({ create: words }) => words.undo,
       run: () =>
         void notices.attempt(async () => {
           await api.sets.remove({ ids: [copy.id] });
@@ -63,13 +63,13 @@ export async function copySet({ id, name }: SetSummary, words: CreateWords): Pro
   });
 }
 
-export async function removeSet({ id, name }: SetSummary, words: CreateWords): Promise<void> {
+export async function removeSet({ id, name }: SetSummary): Promise<void> {
   await notices.attempt(async () => {
     await api.sets.remove({ ids: [id] });
     sets.ticked.delete(id);
     if (sets.open?.id === id) router.go('create');
-    notices.say(words.removedSet(name), {
-      label: words.undo,
+    notices.say(({ create: words }) => words.removedSet(name), {
+      label: ({ create: words }) => words.undo,
       run: () => void restoreSet(id),
     });
     await sets.search();
@@ -85,24 +85,26 @@ export async function restoreSet(id: number): Promise<void> {
   });
 }
 
-export async function rescan({ id }: SetSummary, words: CreateWords): Promise<void> {
+export async function rescan({ id }: SetSummary): Promise<void> {
   await notices.attempt(async () => {
     for await (const event of await api.sets.rescan({ id })) {
-      if (event.type === 'done') notices.say(words.rescanned(event.added.length + event.changed.length, event.removed.length));
+      if (event.type !== 'done') continue;
+      const [added, gone] = [event.added.length + event.changed.length, event.removed.length];
+      notices.say(({ create: words }) => words.rescanned(added, gone));
     }
   });
   await sets.refresh();
 }
 
 /** Takes images out of the open set; they can be put back as long as the message is there. */
-export async function removeImages(images: readonly SetImage[], words: CreateWords): Promise<void> {
+export async function removeImages(images: readonly SetImage[]): Promise<void> {
   const { open } = sets;
   if (!open || images.length === 0) return;
   const request = { id: open.id, hashes: images.map(({ hash }) => hash) };
   await notices.attempt(async () => {
     await api.sets.removeImages(request);
-    notices.say(words.removedImages(images.length), {
-      label: words.undo,
+    notices.say(({ create: words }) => words.removedImages(images.length), {
+      label: ({ create: words }) => words.undo,
       run: () =>
         void notices.attempt(async () => {
           await api.sets.restoreImages(request);
@@ -114,8 +116,8 @@ export async function removeImages(images: readonly SetImage[], words: CreateWor
 }
 
 /** Leaves out all but the first of images that look alike; their weights can be raised again. */
-export async function keepOne(groups: readonly (readonly string[])[], words: CreateWords): Promise<void> {
+export async function keepOne(groups: readonly (readonly string[])[]): Promise<void> {
   const others = groups.flatMap(([, ...rest]) => rest);
   const done = await notices.attempt(() => sets.change(others, { weight: 0 }));
-  if (done) notices.say(words.keptOne(others.length));
+  if (done) notices.say(({ create: words }) => words.keptOne(others.length));
 }

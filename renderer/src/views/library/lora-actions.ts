@@ -1,12 +1,9 @@
 import { api } from '../../api/client.ts';
-import type { Dictionary } from '../../i18n/en/index.ts';
 import { library } from '../../state/library.svelte.ts';
 import { notices } from '../../state/notices.svelte.ts';
 import { router } from '../../state/route.svelte.ts';
 import { loraUploads } from '../../state/uploads.svelte.ts';
 import { droppedOf } from '../../ui/dropped.ts';
-
-type Words = Dictionary['library'];
 
 /** What can be done with LoRAs of the library, each with the notice that tells of it. */
 
@@ -18,42 +15,48 @@ export async function importDropped(transfer: DataTransfer): Promise<void> {
   });
 }
 
-export async function removeLoras(ids: readonly number[], words: Words): Promise<void> {
+export async function removeLoras(ids: readonly number[]): Promise<void> {
   await notices.attempt(async () => {
     const { removed, failed } = await api.loras.remove({ ids: [...ids] });
     forget(removed);
     if (removed.length > 0)
-      notices.say(words.removed(removed.length), { label: words.undo, run: () => void restoreLoras(removed, words) });
+      notices.say(({ library: words }) => words.removed(removed.length), {
+        label: ({ library: words }) => words.undo,
+        run: () => void restoreLoras(removed),
+      });
     for (const { error } of failed) notices.fail(error);
     await library.refresh();
   });
 }
 
-export async function restoreLoras(ids: readonly number[], words: Words): Promise<void> {
+export async function restoreLoras(ids: readonly number[]): Promise<void> {
   await notices.attempt(async () => {
     const { restored, failed } = await api.loras.undo({ ids: [...ids] });
     forget(restored);
-    if (restored.length > 0) notices.say(words.restored(restored.length));
+    if (restored.length > 0) notices.say(({ library: words }) => words.restored(restored.length));
     for (const { error } of failed) notices.fail(error);
     await library.refresh();
   });
 }
 
-export async function emptyTrash(words: Words): Promise<void> {
+export async function emptyTrash(): Promise<void> {
   await notices.attempt(async () => {
     const { removed, failed } = await api.loras.emptyTrash({});
     library.selected.clear();
-    notices.say(words.emptied(removed));
+    notices.say(({ library: words }) => words.emptied(removed));
     for (const { error } of failed) notices.fail(error);
     await library.refresh();
   });
 }
 
 /** Says that a job was enqueued. */
-export async function enqueued(job: Promise<{ readonly id: number; readonly title: string }>, words: Words): Promise<boolean> {
+export async function enqueued(job: Promise<{ readonly id: number; readonly title: string }>): Promise<boolean> {
   return notices.attempt(async () => {
     const { id, title } = await job;
-    notices.say(`${words.queued}: ${title}`, { label: words.openQueue, run: () => router.go('queue', id) });
+    notices.say(({ library: words }) => `${words.queued}: ${title}`, {
+      label: ({ library: words }) => words.openQueue,
+      run: () => router.go('queue', id),
+    });
   });
 }
 

@@ -23,7 +23,7 @@ export function menuOf(
 ): readonly MenuItem[] {
   const verify = (repair: boolean) => async (): Promise<void> => {
     await api.models.verify({ models: [id], repair });
-    notices.say(repair ? words.repairQueued : words.verifyQueued);
+    notices.say(({ models: words }) => (repair ? words.repairQueued : words.verifyQueued));
   };
   const item = (label: string, icon: MenuItem['icon'], run: () => unknown): MenuItem => ({
     label,
@@ -34,13 +34,13 @@ export function menuOf(
   return [
     ...(state === 'here' ? [item(words.verify, ShieldCheck, verify(false))] : []),
     ...(shown === 'damaged' && isDownloaded ? [item(words.repair, Wrench, verify(true))] : []),
-    ...(path === undefined ? [] : [item(words.copyPath, Copy, () => copy(path, words.pathCopied))]),
+    ...(path === undefined ? [] : [item(words.copyPath, Copy, () => copy(path))]),
     ...(job ? [item(words.openJob, ListTodo, () => router.go('queue', job.id))] : []),
     ...(isDownloaded ? [{ ...item(words.remove, Trash, onRemove), danger: true, divided: true }] : []),
   ];
 }
 
-async function copy(path: string, said: string): Promise<void> {
+async function copy(path: string): Promise<void> {
   await copyText(path);
-  notices.say(said);
+  notices.say(({ models: words }) => words.pathCopied);
 }
