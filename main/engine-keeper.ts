@@ -1,6 +1,5 @@
 import type { EngineEvent, EngineRequest } from './contract/engine.ts';
 import type { Job } from './contract/job.ts';
-import { OVERFULL_CODE } from './engine-parent.ts';
 import { forkEngine, type EngineListener, type EngineProcess, type StartEngineProcess } from './engine-process.ts';
 
 /** Longer than it takes to look at a LoRA and to ask for another. */
@@ -164,7 +163,7 @@ class Lease implements EngineProcess {
     else this.#lasting.engine.release(answer);
   }
 
-  /** An engine that waited may hold too much for this job, or have died just now: neither is the job's fault. */
+  /** An engine that waited may hold too much for this job, or have died just now: it ends without a word, and not by the job's fault. */
   #renewing(listener: EngineListener, fresh: () => Lasting): EngineListener {
     let hasSpoken = false;
     return {
@@ -174,7 +173,7 @@ class Lease implements EngineProcess {
         listener.onMessage(message);
       },
       onEnd: (end) => {
-        if (this.#isKilled || (hasSpoken && end.code !== OVERFULL_CODE)) return listener.onEnd(end);
+        if (this.#isKilled || hasSpoken) return listener.onEnd(end);
         this.#lasting = fresh();
         for (const request of this.#requests) this.#lasting.engine.send(request);
       },

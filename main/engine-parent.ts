@@ -20,9 +20,6 @@ export interface ParentPort {
 
 type Self = Pick<NodeJS.Process, 'on' | 'send' | 'connected' | 'exit'> & { readonly parentPort?: ParentPort | null };
 
-/** How a process ends that can't take a job beside what it holds: before any of it is done. */
-export const OVERFULL_CODE = 75;
-
 /** How long an answer may take to be read before the process ends without that. */
 const LAST_WORD_MS = 10_000;
 

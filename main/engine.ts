@@ -1,7 +1,7 @@
 import { requestSchema, type EngineEvent } from './contract/engine.ts';
 import { I2lError } from './contract/errors.ts';
 import { note } from './contract/notes.ts';
-import { OVERFULL_CODE, parentOf } from './engine-parent.ts';
+import { parentOf } from './engine-parent.ts';
 import { KeeperOverfull, runJob, WeightKeeper } from './pipelines/run-job.ts';
 import { gigabytes } from './weights/hub/free-space.ts';
 
@@ -47,7 +47,8 @@ async function work(job: Parameters<typeof runJob>[1], stays: boolean): Promise<
     running = undefined;
     parent.send(result);
   } catch (error) {
-    if (error instanceof KeeperOverfull) process.exit(OVERFULL_CODE);
+    // Without a word: who keeps engines gives the job to a fresh one then.
+    if (error instanceof KeeperOverfull) process.exit();
     fail(I2lError.from(error));
   }
 }

@@ -27,7 +27,7 @@ export class KeeperOverfull extends Error {
 export class WeightKeeper {
   readonly #kept = new Map<string, Kept>();
   #room = 0;
-  #job = 0;
+  #jobs = 0;
   #bytes = 0;
 
   /** Bytes of all that is held. */
@@ -40,6 +40,11 @@ export class WeightKeeper {
     return this.#kept.size;
   }
 
+  /** Jobs that have begun. */
+  get jobs(): number {
+    return this.#jobs;
+  }
+
   /**
    * A job begins.
    * @param room bytes that its plan leaves
@@ -48,13 +53,13 @@ export class WeightKeeper {
   begin(room: number): void {
     if (this.#bytes > room) throw new KeeperOverfull();
     this.#room = room;
-    this.#job++;
+    this.#jobs++;
   }
 
   /** @param key see {@link weightsKey} */
   find(key: string): SharedArrayBuffer | undefined {
     const kept = this.#kept.get(key);
-    if (kept) kept.job = this.#job;
+    if (kept) kept.job = this.#jobs;
     return kept?.buffer;
   }
 
@@ -72,7 +77,7 @@ export class WeightKeeper {
 
   /** @param buffer as {@link bufferFor} gave it last, filled by these reads; @param key taken before they began */
   keep(key: string, buffer: SharedArrayBuffer, reads: readonly PlacedRead[]): void {
-    this.#kept.set(key, { buffer, reads, job: this.#job });
+    this.#kept.set(key, { buffer, reads, job: this.#jobs });
     this.#bytes += buffer.byteLength;
   }
 
@@ -89,7 +94,7 @@ export class WeightKeeper {
 
   /** What neither this job nor the one before it has used, the oldest first. */
   #outOfUse(): [string, Kept][] {
-    return [...this.#kept].filter(([, { job }]) => job < this.#job - 1).sort(([, a], [, b]) => a.job - b.job);
+    return [...this.#kept].filter(([, { job }]) => job < this.#jobs - 1).sort(([, a], [, b]) => a.job - b.job);
   }
 }
 

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { EngineEvent, JobProgress, JobResult } from '../../main/contract/engine.ts';
-import type { CreateJob } from '../../main/contract/job.ts';
+import type { CreateJob, SetJob } from '../../main/contract/job.ts';
+import type { I2lError } from '../../main/contract/errors.ts';
 import { KeeperOverfull, runJob, WeightKeeper } from '../../main/pipelines/run-job.ts';
 import { readSafetensors } from '../../main/weights/safetensors.ts';
 import { copyModels, photographsJob } from '../parity/photographs-job.ts';
@@ -151,5 +152,47 @@ describe('within the budget', () => {
     await create(keeper);
     const memory = await smallest();
     await expect(create(keeper, { memory })).rejects.toBeInstanceOf(KeeperOverfull);
+  });
+
+  describe('a batch whose images are known, with a set that can’t be made', () => {
+    const cache = { folder: join(folder, 'embeddings'), limit: 2 ** 30 };
+    const sets = (): SetJob[] => [...jobOf().sets, { output: join(folder, 'lost.safetensors'), images: [{ file: '/lost.png', weight: 1 }] }]; // prettier-ignore
+    /** What is said of it. @returns its types, and what it ended with */
+    async function say(keeper: WeightKeeper | undefined, memory: number): Promise<{ said: string[]; end: unknown }> {
+      const said: string[] = [];
+      const emit = ({ type }: EngineEvent): void => void said.push(type);
+      const { signal } = new AbortController();
+      const end: unknown = await runJob({ emit, signal, keeper }, jobOf({ sets: sets(), cache, memory })).catch(
+        (error: unknown) => error,
+      );
+      return { said, end };
+    }
+    const filled = async (): Promise<WeightKeeper> => {
+      const keeper = new WeightKeeper();
+      await create(keeper);
+      return keeper;
+    };
+    beforeAll(() => create(undefined, { cache }));
+
+    test('one that is refused says nothing: a fresh process says it', async () => {
+      const { end: short } = await say(undefined, 1);
+      const memory = Number((short as I2lError).fields['smallest']);
+      expect(await say(await filled(), memory)).toEqual({ said: [], end: expect.any(KeeperOverfull) as unknown });
+      const { said } = await say(new WeightKeeper(), memory);
+      expect(said.filter((type) => type === 'set-failed')).toHaveLength(1);
+    });
+
+    test('one that is taken says all of it, in its order', async () => {
+      const { said, end } = await say(await filled(), 2 ** 30);
+      expect(end).toMatchObject({ type: 'done', loras: 1, failedSets: 1 });
+      expect(said).toEqual((await say(undefined, 2 ** 30)).said);
+      expect(said.slice(0, 2)).toEqual(['note', 'set-failed']);
+    });
+
+    test('one that fails before its room is sure says all of it', async () => {
+      const { said, end } = await say(await filled(), 1);
+      expect(end).toMatchObject({ code: 'MEMORY_BUDGET' });
+      expect(said).toEqual(['note', 'set-failed']);
+    });
   });
 });
