@@ -1,9 +1,9 @@
 import { requestSchema, type EngineEvent } from './contract/engine.ts';
 import { I2lError } from './contract/errors.ts';
+import { formatBytes } from './contract/format-bytes.ts';
 import { note } from './contract/notes.ts';
 import { parentOf } from './engine-parent.ts';
 import { KeeperOverfull, runJob, WeightKeeper } from './pipelines/run-job.ts';
-import { gigabytes } from './weights/hub/free-space.ts';
 
 /**
  * The compute process: one job over a message channel, then it ends and gives all its memory back. Native
@@ -42,7 +42,7 @@ async function work(job: Parameters<typeof runJob>[1], stays: boolean): Promise<
     const { bytes } = result.resident;
     emit({
       type: 'note',
-      ...note('WEIGHTS_KEPT', `The next job finds ${gigabytes(bytes)} of encoders in memory.`, { bytes }),
+      ...note('WEIGHTS_KEPT', `The next job finds ${formatBytes(bytes)} of encoders in memory.`, { bytes }),
     });
     running = undefined;
     parent.send(result);

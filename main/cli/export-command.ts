@@ -4,10 +4,10 @@ import type { ExportResult } from '../comfyui/export.ts';
 import { checkExports, RECORD_NAME } from '../comfyui/record.ts';
 import { I2lError } from '../contract/errors.ts';
 import { fixedRankJob } from '../contract/fixed-rank-job.ts';
+import { formatBytes } from '../contract/format-bytes.ts';
 import { dataFolder } from '../data-folder.ts';
 import { exportLora } from '../pipelines/export-comfyui.ts';
 import { runEngineJob, type CommandContext, type EngineOptions } from './commands.ts';
-import { formatBytes } from './report.ts';
 import { exportForTrainer, type TrainerOptions } from './trainer-command.ts';
 
 /** i2l export: a LoRA to the program that uses it. i2l comfyui: where that would be. */

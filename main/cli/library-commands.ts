@@ -1,11 +1,12 @@
 import { resolve } from 'node:path';
+import { formatBytes } from '../contract/format-bytes.ts';
 import type { LoraDetail, LoraView } from '../contract/loras.ts';
 import { dataFolder } from '../data-folder.ts';
 import { restoreLibrary } from '../library/restore.ts';
 import type { CommandContext } from './commands.ts';
 import { failedLines } from './failed-lines.ts';
 import { follow, withLibrary } from './library-client.ts';
-import { counted, formatBytes } from './report.ts';
+import { counted } from './report.ts';
 
 /** i2l library: the LoRAs that were made or brought here, and the library as a whole. */
 

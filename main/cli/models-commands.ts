@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { formatBytes } from '../contract/format-bytes.ts';
 import type { FoundModel, ModelView, PullProgress, PullSource, VerifiedFile, VerifyProgress } from '../contract/models.ts';
 import type { Note } from '../contract/notes.ts';
 import { dataFolder } from '../data-folder.ts';
@@ -6,7 +7,7 @@ import { eightBitFolder, listEightBitCopies, removeEightBitCopies } from '../pip
 import { modelsNamed, neededBy, type CatalogueEntry } from '../weights/catalogue.ts';
 import type { CommandContext } from './commands.ts';
 import { openStore } from './model-store.ts';
-import { formatBytes, formatDuration, type Report, type Work } from './report.ts';
+import { formatDuration, type Report, type Work } from './report.ts';
 
 /** i2l models: what there is, what is here, how it comes here. */
 

@@ -1,12 +1,13 @@
 import type { CreateJob } from '../contract/job.ts';
 import { I2lError } from '../contract/errors.ts';
+import { formatBytes } from '../contract/format-bytes.ts';
 import { collectImages } from '../imaging/list-images.ts';
 import { identify } from '../pipelines/identify.ts';
 import { MACHINES } from '../pipelines/machines.ts';
 import { planJob, predictJob, type JobEstimate, type Prediction } from '../pipelines/plan.ts';
 import type { Identity } from '../weights/identity.ts';
 import { eightBitOf, modelsOf, parseJob, withModels, type CommandContext, type CreateOptions } from './commands.ts';
-import { counted, formatBytes, formatDuration } from './report.ts';
+import { counted, formatDuration } from './report.ts';
 
 /** What is read off the models' headers alone: i2l identify and i2l plan. */
 

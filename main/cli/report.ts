@@ -1,5 +1,6 @@
 import type { EngineEvent, JobProgress, JobResult } from '../contract/engine.ts';
 import type { ErrorFields, I2lError } from '../contract/errors.ts';
+import { formatBytes } from '../contract/format-bytes.ts';
 
 /**
  * How a command speaks. Results go to stdout, everything else to stderr; with --json each event is one
@@ -159,13 +160,6 @@ export function percent(share: number): string {
 /** '1 image', '3 images' */
 export function counted(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? '' : 's'}`;
-}
-
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
-  const value = bytes / 1000 ** power;
-  return `${power === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${units[power] ?? 'B'}`;
 }
 
 export function formatDuration(seconds: number): string {

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
+import { formatBytes } from '../contract/format-bytes.ts';
 
 /** What is checked before a byte is written. */
 
@@ -49,7 +50,7 @@ const SPARE_BYTES = 16 * 2 ** 20;
 export async function checkSpace(folder: string, bytes: number, freeBytes: FreeBytes): Promise<void> {
   const free = await freeBytes(nearestFolder(folder));
   if (free === undefined || free >= bytes + SPARE_BYTES) return;
-  const [has, needs] = [free, bytes + SPARE_BYTES].map((size) => `${(size / 1e6).toFixed(0)} MB`);
+  const [has, needs] = [free, bytes + SPARE_BYTES].map(formatBytes);
   throw new I2lError('DISK_FULL', `${folder}: the disk has ${has} free and ${needs} are needed; free some space and try again.`, {
     file: folder,
     free,

@@ -1,9 +1,9 @@
 import type { Device } from '../contract/devices.ts';
+import { formatBytes } from '../contract/format-bytes.ts';
 import type { CreateJob } from '../contract/job.ts';
 import { note } from '../contract/notes.ts';
 import { exactByteType, type ByteType } from '../onnx/exact-bytes.ts';
 import type { NetworkRunner, PipelineContext, PreparedNetwork, Work } from './context.ts';
-import { gigabytes } from '../weights/hub/free-space.ts';
 import { EightBitCopy } from './eight-bit-copy.ts';
 import type { OpenEncoder } from './open-encoders.ts';
 
@@ -56,7 +56,7 @@ export function workOfCopy({ network }: CopyToMake): Work {
 export async function makeCopies({ emit }: PipelineContext, runner: NetworkRunner, making: readonly CopyToMake[]): Promise<void> {
   for (const { copy, network } of making) {
     const { path, of: model, bytes } = copy;
-    const message = `${path}: an 8-bit copy of ${model} is made, once (${gigabytes(bytes)}).`;
+    const message = `${path}: an 8-bit copy of ${model} is made, once (${formatBytes(bytes)}).`;
     emit({ type: 'note', ...note('EIGHT_BIT_COPY', message, { model, bytes }) });
     await copy.make(runner, network);
   }

@@ -2,12 +2,13 @@ import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { COPY_STEP } from '../contract/engine.ts';
 import { I2lError } from '../contract/errors.ts';
+import { formatBytes } from '../contract/format-bytes.ts';
 import { rowsOf, type HostTensor, type TensorRange } from '../contract/tensor.ts';
 import { joinStages, type Stage } from '../offload/stage.ts';
 import { canBeEightBit, tileCount, toTile, type EightBitWeight, type EightBitWeights } from '../onnx/eight-bit.ts';
 import type { ByteType } from '../onnx/exact-bytes.ts';
 import { placeOf } from '../onnx/external-data.ts';
-import { freeSpace, gigabytes } from '../weights/hub/free-space.ts';
+import { freeSpace } from '../weights/hub/free-space.ts';
 import { makeFolderSync } from '../weights/make-folder.ts';
 import { readSafetensors, type SafetensorsFile } from '../weights/safetensors.ts';
 import { removeStaleParts } from '../weights/stale-files.ts';
@@ -216,6 +217,6 @@ function bytesOf({ data }: HostTensor): Uint8Array {
 async function checkRoom(folder: string, id: string, bytes: number): Promise<void> {
   const free = await freeSpace(folder);
   if (free === undefined || free >= bytes) return;
-  const message = `${folder}: the 8-bit copy of ${id} takes ${gigabytes(bytes)} and ${gigabytes(free)} are free; make room, or go without --fast.`;
+  const message = `${folder}: the 8-bit copy of ${id} takes ${formatBytes(bytes)} and ${formatBytes(free)} are free; make room, or go without --fast.`;
   throw new I2lError('DISK_FULL', message, { file: folder, needed: bytes, free });
 }

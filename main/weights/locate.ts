@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileError, I2lError } from '../contract/errors.ts';
+import { formatBytes } from '../contract/format-bytes.ts';
 import type { ModelsChoice } from '../contract/models.ts';
 import { catalogueEntry, type CatalogueEntry } from './catalogue.ts';
 
@@ -83,12 +84,12 @@ export function missingHere(entries: readonly CatalogueEntry[]): I2lError {
   const bytes = entries.reduce((sum, entry) => sum + (entry.bytes ?? 0), 0);
   const names = entries.map(({ title }) => `the ${title}`).join(', ');
   const ids = entries.map(({ id }) => id);
-  const message = `Not on this machine: ${names} (${(bytes / 1e9).toFixed(1)} GB); download with "i2l models pull ${ids.join(' ')}", or say where with --models.`;
+  const message = `Not on this machine: ${names} (${formatBytes(bytes)}); download with "i2l models pull ${ids.join(' ')}", or say where with --models.`;
   return new I2lError('MODEL_MISSING', message, { model: ids[0] ?? '', models: ids, bytes });
 }
 
 function missing(folder: string, entry: CatalogueEntry): I2lError {
-  const size = entry.bytes === null ? '' : ` (${(entry.bytes / 1e9).toFixed(1)} GB)`;
+  const size = entry.bytes === null ? '' : ` (${formatBytes(entry.bytes)})`;
   return new I2lError(
     'MODEL_MISSING',
     `${folder}: the ${entry.title}${size} is not there; download it with "i2l models pull ${entry.id}", or ${entry.file} of ${entry.hubs.huggingface} from Hugging Face or ModelScope into ${join(folder, entry.id)}.`,

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { formatBytes } from '../../main/contract/format-bytes.ts';
 import { dinov3 } from '../../main/networks/dinov3.ts';
 import { i2l } from '../../main/networks/i2l.ts';
 import { layoutOf, type Network } from '../../main/networks/network.ts';
@@ -114,7 +115,7 @@ describe('a model that is missing', () => {
     const hub = hubs.huggingface;
     const { message, fields } = failureOf(await plan(incomplete), 'MODEL_MISSING');
     expect(fields).toMatchObject({ folder: incomplete, model: id, hub, path: file, bytes });
-    for (const part of [`${((bytes ?? 0) / 1e9).toFixed(1)} GB`, hub, file, join(incomplete, id)]) expect(message).toContain(part);
+    for (const part of [formatBytes(bytes ?? 0), hub, file, join(incomplete, id)]) expect(message).toContain(part);
   });
 
   test('no such folder, a file in its place', async () => {

@@ -1,13 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { parseBytes } from '../../main/cli/arguments.ts';
 import { parseInput } from '../../main/cli/weighted-file.ts';
-import { formatBytes, formatDuration, progressLine } from '../../main/cli/report.ts';
+import { formatDuration, progressLine } from '../../main/cli/report.ts';
+import { formatBytes } from '../../main/contract/format-bytes.ts';
 
 test.each([
   [0, '0 B'],
   [999, '999 B'],
   [1000, '1.0 kB'],
+  [999_950, '1.0 MB'],
   [59_178_432, '59.2 MB'],
+  [99_960_000, '100 MB'],
   [13_432_070_144, '13.4 GB'],
 ])('%i bytes are %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
 

@@ -247,7 +247,7 @@ describe('nothing stays of an export that fails', () => {
   test('a full disk is seen before', async () => {
     const { file, lorasFolder } = setUp();
     const error = await rejectionOf(run({ file, lorasFolder, freeBytes: () => Promise.resolve(1000) }));
-    expectRefusal(error, 'DISK_FULL', join(lorasFolder, 'i2L'), /0 MB free and 17 MB are needed/);
+    expectRefusal(error, 'DISK_FULL', join(lorasFolder, 'i2L'), /1[.]0 kB free and 16[.]8 MB are needed/);
     expect((await run({ file, lorasFolder, freeBytes: () => Promise.resolve(undefined) })).wrote).toBe(true);
   });
 

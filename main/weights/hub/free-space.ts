@@ -1,6 +1,7 @@
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { I2lError } from '../../contract/errors.ts';
+import { formatBytes } from '../../contract/format-bytes.ts';
 
 /** Left alone, so that a disk isn't filled to its last byte: for journals, and for what else goes on. */
 const RESERVE = 32 * 2 ** 20;
@@ -18,12 +19,8 @@ export async function freeSpace(folder: string): Promise<number | undefined> {
 export async function checkSpace(target: string, needed: number, free: FreeSpace = freeSpace): Promise<void> {
   const bytes = await free(dirname(target));
   if (bytes === undefined || bytes >= needed + RESERVE) return;
-  const message = `${target}: ${gigabytes(needed)} are needed, and the disk has ${gigabytes(bytes)} left; free some space or choose another folder.`;
+  const message = `${target}: ${formatBytes(needed)} are needed, and the disk has ${formatBytes(bytes)} left; free some space or choose another folder.`;
   throw new I2lError('DISK_FULL', message, { file: target, needed, free: bytes });
-}
-
-export function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 async function nearestFolder(folder: string): Promise<string> {
