@@ -35,7 +35,8 @@ export const create = {
   pickText: 'Choose one on the left, or drop images here to begin a new one.',
   dropHere: 'Drop to add',
   duplicates: (count: number): string => `${count} ${plural(count, 'image was', 'images were')} in the set already`,
-  alike: (count: number): string => `${count} images look almost like another one. Each counts, so their look will dominate.`,
+  alike: (count: number): string =>
+    `${count} ${plural(count, 'image looks', 'images look')} almost like another one. Each counts, so their look will dominate.`,
   keepOne: 'Keep one of each',
   keptOne: (count: number): string => `${count} ${plural(count, 'image', 'images')} left out: weight set to 0`,
   looksAlike: 'similar',

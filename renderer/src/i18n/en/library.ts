@@ -59,7 +59,7 @@ export const library = {
   addWord: 'Add word',
   removeWord: (word: string): string => `Remove ${word}`,
   tagAll: 'Tag',
-  tagThese: (count: number): string => `Tag for ${count} LoRAs`,
+  tagThese: (count: number): string => `Tag for ${count} ${plural(count, 'LoRA', 'LoRAs')}`,
   apply: 'Apply',
   unselect: 'Clear selection',
   export: 'Export',

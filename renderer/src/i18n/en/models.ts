@@ -7,7 +7,7 @@ export const models = {
   folder: 'Change folder',
   verifyAll: 'Verify all',
   verifyQueued: 'Verification is in the queue',
-  here: (count: number, all: number): string => `${count} of ${all} models here`,
+  here: (count: number, all: number): string => `${count} of ${all} ${plural(all, 'model', 'models')} here`,
   toGo: (bytes: string): string => `${bytes} still to download for everything`,
   allHere: 'Nothing left to download',
   free: (bytes: string): string => `${bytes} free in`,

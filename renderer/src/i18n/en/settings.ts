@@ -53,7 +53,7 @@ export const settings = {
   memoryHint: (total: string): string =>
     `What the engine may use, of ${total} in this machine. With less, it works in smaller pieces and takes longer; the result is the same but for rounding.`,
   threads: 'CPU threads',
-  threadsHint: (cores: string): string => `0 uses all ${cores} cores.`,
+  threadsHint: (cores: string): string => (cores === '1' ? '0 uses the only core.' : `0 uses all ${cores} cores.`),
   fastEncoders: 'Encoders in 8 bits',
   fastEncodersHint:
     'On the CPU: about half the time, half to read, less memory. LoRAs come out nearly the same. A copy of each encoder, half its size, is made once.',
@@ -92,7 +92,8 @@ export const settings = {
   machine: 'Machine',
   runsAs: 'Runs as',
   modes: { desktop: 'Desktop app', server: 'Server' },
-  cpuCores: (model: string, cores: string): string => `${model}, ${cores} cores`,
+  machineText: (model: string, cores: string, memory: string, system: string): string =>
+    `${model}, ${cores} ${cores === '1' ? 'core' : 'cores'}, ${memory}, ${system}`,
   diagnostics: 'Copy diagnostics',
   diagnosticsHint: 'Versions, machine, settings and the latest errors, without your file names.',
   diagnosticsCopied: 'Diagnostics copied',

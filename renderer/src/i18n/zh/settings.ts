@@ -89,7 +89,7 @@ export const settings: Dictionary['settings'] = {
   machine: '机器',
   runsAs: '运行方式',
   modes: { desktop: '桌面应用', server: '服务器' },
-  cpuCores: (model, cores) => `${model}，${cores} 核`,
+  machineText: (model, cores, memory, system) => `${model}，${cores} 核，${memory}，${system}`,
   diagnostics: '复制诊断信息',
   diagnosticsHint: '版本、机器、设置和最近的错误，不含你的文件名。',
   diagnosticsCopied: '已复制诊断信息',
