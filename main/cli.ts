@@ -17,8 +17,7 @@ import type { DevicesCommandOptions } from './cli/devices-command.ts';
 import type { ComfyuiOptions, ExportOptions } from './cli/export-command.ts';
 import type { MergeOptions, RankOptions } from './cli/lora-commands.ts';
 import type { PlanOptions } from './cli/plan-commands.ts';
-import { JOB_ACTIONS, type JobAction } from './cli/job-actions.ts';
-import type { ListJobsOptions } from './cli/jobs-commands.ts';
+import { registerJobs } from './cli/jobs-options.ts';
 import { registerLibrary, registerSets } from './cli/library-options.ts';
 import { registerModels } from './cli/models-options.ts';
 import type { ServeCommandOptions } from './cli/serve-command.ts';
@@ -232,30 +231,7 @@ registerModels(program.command('models').description('the models: find, download
 registerSets(program.command('sets').description("the library's image sets"), shown, act);
 registerLibrary(program.command('library').description('LoRAs that were made or brought here; backups'), shown, act);
 
-const jobs = program.command('jobs').description('the queue that the app and the server run');
-
-shown(jobs.command('ls'))
-  .description('list jobs, in the order in which they run; ended ones behind')
-  .option('--state <names>', 'only those in these states', parseList)
-  .action((options: ListJobsOptions & ReportOptions) =>
-    act(options, async (context) => (await import('./cli/jobs-commands.ts')).listJobs(context, options)),
-  );
-
-shown(jobs.command('show'))
-  .description('one job, with its error and its log')
-  .argument('<id>', 'its number', parseCount)
-  .action((id: number, options: ReportOptions) =>
-    act(options, async (context) => (await import('./cli/jobs-commands.ts')).showJob(context, id)),
-  );
-
-for (const [action, description] of Object.entries(JOB_ACTIONS)) {
-  shown(jobs.command(action))
-    .description(description)
-    .argument('<id...>', 'numbers of jobs', (text, ids: number[] = []) => [...ids, parseCount(text)])
-    .action((ids: number[], options: ReportOptions) =>
-      act(options, async (context) => (await import('./cli/jobs-commands.ts')).changeJobs(context, action as JobAction, ids)),
-    );
-}
+registerJobs(program.command('jobs').description('the queue that the app and the server run'), shown, act);
 
 shown(program.command('serve'))
   .description('the app in a browser, of this machine or of another')
