@@ -114,12 +114,23 @@ export class LoraWriter {
 
   /** Makes the file visible under its name. @returns sha256 of its tensor bytes, hex. @throws as SafetensorsWriter's */
   async finish(): Promise<string> {
+    const hash = await this.seal();
+    this.publish();
+    return hash;
+  }
+
+  /** {@link finish} as far as it may fail for want of room: the file is whole, and not visible yet. */
+  async seal(): Promise<string> {
     for (const bytes of this.#alphaBytes) this.#hash.update(bytes);
     const hash = this.#hash.digest('hex');
     await this.#writer.settled();
     this.#writer.patchHeader(HASH_PLACEHOLDER, hash);
-    this.#writer.finish();
+    this.#writer.seal();
     return hash;
+  }
+
+  publish(): void {
+    this.#writer.publish();
   }
 
   abort(): void {

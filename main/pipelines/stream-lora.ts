@@ -37,7 +37,7 @@ export type StreamInput = Pick<NetworkRun, 'load'> & { readonly images?: number;
 
 /**
  * Runs stages that emit the factors of LoRAs of the same modules, and writes them as they come.
- * @returns one outcome a file, in their order; the files appear when they are whole, and if anything fails none does
+ * @returns one outcome a file, in their order; the files appear once all are whole: of what fails before that, none does
  */
 export async function streamLoras(
   runner: NetworkRunner,
@@ -60,6 +60,7 @@ export async function streamLoras(
     await runner.run(stages, { load, sink }, images);
     const outcomes: LoraOutcome[] = [];
     for (const [i, writer] of writers.entries()) outcomes.push(await outcomeOf(files[i] as LoraFileRequest, writer));
+    for (const writer of writers) writer.publish();
     return outcomes;
   } catch (error) {
     for (const writer of writers) writer.abort();
@@ -68,7 +69,7 @@ export async function streamLoras(
 }
 
 async function outcomeOf({ output, modules }: LoraFileRequest, writer: LoraWriter): Promise<LoraOutcome> {
-  const tensorHash = await writer.finish();
+  const tensorHash = await writer.seal();
   const rank = Math.max(...modules.map((module) => module.rank));
   return { output, bytes: writer.bytes, rank, modules: modules.length, tensorHash };
 }

@@ -130,6 +130,12 @@ export class SafetensorsWriter {
 
   /** Makes the file durable and visible under its name. @throws I2lError INTERNAL if a tensor's bytes never came */
   finish(): void {
+    this.seal();
+    this.publish();
+  }
+
+  /** Makes the temporary file durable; nothing can be written any more. @throws as {@link finish} does */
+  seal(): void {
     this.#guard(() => {
       const fd = this.#open();
       this.#expectSettled();
@@ -139,6 +145,12 @@ export class SafetensorsWriter {
       fsyncSync(fd);
       closeSync(fd);
       this.#fd = undefined;
+    });
+  }
+
+  /** Makes the sealed file visible under its name. */
+  publish(): void {
+    this.#guard(() => {
       renameSync(this.temporary, this.path);
       this.#created = false;
       syncFolder(dirname(this.path));
