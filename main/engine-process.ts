@@ -51,7 +51,7 @@ export type StartEngineProcess = (env: NodeJS.ProcessEnv, listener: EngineListen
  * comes in pages of 2 MiB: two threads that fetch pages of 4 KiB for activations of tens of megabytes wait for each other
  * (Qwen2.5-VL's large picture took 65 s, and takes 42).
  */
-export const ENGINE_ARGUMENTS: readonly string[] = ['--max-semi-space-size=1', '--expose-gc'];
+export const ENGINE_ARGUMENTS: readonly string[] = ['--max-semi-space-size=2', '--expose-gc'];
 export const ENGINE_ENVIRONMENT = {
   MALLOC_ARENA_MAX: '1',
   MALLOC_MMAP_THRESHOLD_: String(8 << 20),
