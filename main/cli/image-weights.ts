@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { I2lError } from '../contract/errors.ts';
 import type { SetJob } from '../contract/job.ts';
+import { MOST_WEIGHT, weightSchema } from '../contract/library-values.ts';
 
 /**
  * Gives images their weights. @param given each 'IMAGE=WEIGHT', where IMAGE is a path, or a file's name where
@@ -14,8 +15,8 @@ export function weighted(files: readonly string[], given: readonly string[]): Se
 function parseWeight(text: string, files: readonly string[]): [string, number] {
   const [, image = '', number = ''] = /^(.+)=([^=]+)$/.exec(text) ?? [];
   const weight = Number(number);
-  if (image === '' || number.trim() === '' || !Number.isFinite(weight) || weight < 0)
-    throw weightError(`"${text}": expected IMAGE=WEIGHT with a weight from 0`);
+  if (image === '' || number.trim() === '' || !weightSchema.safeParse(weight).success)
+    throw weightError(`"${text}": expected IMAGE=WEIGHT with a weight from 0 to ${MOST_WEIGHT}`);
   if (files.includes(resolve(image))) return [resolve(image), weight];
   const [named, other] = files.filter((file) => basename(file) === image);
   if (named === undefined) throw weightError(`"${text}": none of the images is ${image}`);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DEVICE_CHOICES } from './devices.ts';
 import { EXPERTS, EXPERTS_OF, TARGETS, type TargetId } from './experts.ts';
-import { idSchema, nameSchema } from './library-values.ts';
+import { idSchema, nameSchema, weightSchema } from './library-values.ts';
 import { modelsChoiceSchema } from './models.ts';
 
 /** What an engine can be asked to do. A job that comes from a window or a wire is checked here before anything reads a file. */
@@ -44,7 +44,7 @@ const library = libraryNoteSchema.optional();
 export const setJobSchema = z.object({
   output: path,
   images: z
-    .array(z.object({ file: path, weight: z.number().nonnegative() }))
+    .array(z.object({ file: path, weight: weightSchema }))
     .min(1)
     .refine((images) => images.some(({ weight }) => weight > 0), 'at least one image needs a weight above 0'),
   library,

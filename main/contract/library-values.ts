@@ -53,3 +53,7 @@ export type FailedFile = z.infer<typeof failedFileSchema>;
 /** How far a procedure that takes long has come; its stream ends with one of type 'done'. */
 export const importProgressSchema = z.object({ type: z.literal('progress'), done: z.int(), total: z.int() });
 export type ImportProgress = z.infer<typeof importProgressSchema>;
+
+/** An image counts by its share of all weights: larger ones say no more. */
+export const MOST_WEIGHT = 1000;
+export const weightSchema = z.number().min(0).max(MOST_WEIGHT);

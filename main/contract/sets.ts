@@ -14,13 +14,13 @@ import {
   pathSchema,
   STORAGES,
   timeSchema,
+  weightSchema,
 } from './library-values.ts';
 
 /** Image sets: what a LoRA is made from. */
 
 const targetSchema = z.string().min(1).max(64).nullable();
 const captionSchema = z.string().max(20_000);
-const weightSchema = z.number().min(0).max(1000);
 
 export const setSummarySchema = z.object({
   id: idSchema,

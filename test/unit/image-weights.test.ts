@@ -23,6 +23,7 @@ describe('--weight', () => {
     ['three.jpg=-1', /from 0/],
     ['three.jpg=many', /expected IMAGE=WEIGHT/],
     ['three.jpg=Infinity', /expected IMAGE=WEIGHT/],
+    ['three.jpg=1e308', /weight from 0 to 1000/],
     ['=2', /expected IMAGE=WEIGHT/],
   ])('%s is refused', (given, message) => {
     const error = thrownBy(() => weighted(files, [given]));
