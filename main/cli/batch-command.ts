@@ -17,9 +17,10 @@ export interface BatchOptions extends RecipeOptions {
 export async function batch(context: CommandContext, source: string, options: BatchOptions): Promise<boolean> {
   const folder = resolve(options.output);
   const shard = parseShard(options.shard, process.env);
-  const all = readBatch(resolve(source));
+  const { sets: all, empty } = readBatch(resolve(source));
   const own = shardOf(all, shard);
   const { remark } = context.report;
+  if (empty.length > 0) remark(`Without an image, and left out: ${emptyFolders(empty)}.`);
   if (shard.count > 1) remark(`Part ${shard.index} of ${shard.count}: ${own.length} of ${all.length} image sets.`);
   const sets = own.map((set): SetJob => ({ output: outputOf(folder, set), images: set.images }));
   if (sets.length === 0) return report(context, { sets: 0, finished: 0 });
@@ -34,6 +35,14 @@ export async function batch(context: CommandContext, source: string, options: Ba
   const result = await runCreateJob(context, { ...job, sets: left }, options);
   context.report.result(resultWords(result), result);
   return (result.failedSets ?? 0) === 0;
+}
+
+/** Some are named; hundreds would hide all else. */
+const NAMED = 5;
+
+function emptyFolders(names: readonly string[]): string {
+  const more = names.length - NAMED;
+  return names.slice(0, NAMED).join(', ') + (more > 0 ? ` and ${more} other folder${more === 1 ? '' : 's'}` : '');
 }
 
 function report({ report: to }: CommandContext, { sets, finished }: { sets: number; finished: number }): true {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { safeName } from '../weights/file-names.ts';
 import { fileError, I2lError } from '../contract/errors.ts';
 import type { SetJob } from '../contract/job.ts';
+import { weightSchema } from '../contract/library-values.ts';
 import { imagesIn } from '../imaging/list-images.ts';
 
 /** One LoRA of a batch. */
@@ -12,15 +13,21 @@ export interface BatchSet {
   readonly images: SetJob['images'];
 }
 
+export interface Batch {
+  readonly sets: readonly BatchSet[];
+  /** Names of sub-folders that have no image, and are no sets. */
+  readonly empty: readonly string[];
+}
+
 /**
  * The image sets of a folder of folders (each sub-folder with images is one, by its name), or of a manifest:
  * a .jsonl file with one set a line.
  * @throws I2lError FILE_NOT_FOUND, FILE_UNREADABLE, NO_IMAGES, BAD_ARGUMENT that names the line
  */
-export function readBatch(source: string): BatchSet[] {
-  const sets = isFolder(source) ? folderSets(source) : manifestSets(source);
-  refuseSameNames(sets, source);
-  return sets;
+export function readBatch(source: string): Batch {
+  const batch = isFolder(source) ? folderSets(source) : { sets: manifestSets(source), empty: [] };
+  refuseSameNames(batch.sets, source);
+  return batch;
 }
 
 function isFolder(path: string): boolean {
@@ -33,12 +40,12 @@ function isFolder(path: string): boolean {
 
 const byName = (a: string, b: string): number => a.localeCompare(b, 'en', { numeric: true });
 
-function folderSets(folder: string): BatchSet[] {
-  const sets = foldersIn(folder).flatMap((name) => {
-    const images = imagesIn(join(folder, name)).map((file) => ({ file, weight: 1 }));
-    return images.length === 0 ? [] : [{ name, images }];
+function folderSets(folder: string): Batch {
+  const all = foldersIn(folder).map((name): BatchSet => {
+    return { name, images: imagesIn(join(folder, name)).map((file) => ({ file, weight: 1 })) };
   });
-  if (sets.length > 0) return sets;
+  const sets = all.filter(({ images }) => images.length > 0);
+  if (sets.length > 0) return { sets, empty: all.filter((set) => !sets.includes(set)).map(({ name }) => name) };
   const message = `${folder}: none of its sub-folders has an image in it; a batch is a folder with one sub-folder for each LoRA.`;
   throw new I2lError('NO_IMAGES', message, { folder });
 }
@@ -55,7 +62,7 @@ function foldersIn(folder: string): string[] {
 
 const imageSchema = z.union([
   z.string().min(1).transform((file) => ({ file, weight: 1 })),
-  z.strictObject({ file: z.string().min(1), weight: z.number().nonnegative().default(1) }),
+  z.strictObject({ file: z.string().min(1), weight: weightSchema.default(1) }),
 ]); // prettier-ignore
 
 const lineSchema = z

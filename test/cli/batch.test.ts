@@ -78,6 +78,7 @@ test('a set with a bad image is told and the others are made; exit code 1', asyn
   copyFileSync(join(styles, 'ash', '1.png'), join(source, 'good', '1.png'));
   copyFileSync(join(styles, 'ash', '1.png'), join(source, 'bad', '1.png'));
   writeFileSync(join(source, 'bad', '2.png'), 'no image');
+  for (let i = 1; i <= 6; i++) mkdirSync(join(source, `none ${i}`));
   const output = fresh();
   const run = await batch(source, output);
   expect(run.code).toBe(1);
@@ -87,6 +88,7 @@ test('a set with a bad image is told and the others are made; exit code 1', asyn
   expect(namesIn(output)).toEqual(['good.safetensors']);
   const words = await runCli(['batch', source, '-o', fresh(), '--models', models, '--device', 'cpu']);
   expect(words.stderr).toMatch(/Not made: .*bad\.safetensors: 1 of 2 images can't be used/);
+  expect(words.stderr).toContain('Without an image, and left out: none 1, none 2, none 3, none 4, none 5 and 1 other folder.');
   expect(words.stdout).toMatch(/^1 LoRA, 1 image set could not be made\n/);
 
   expect(doneOf(await batch(source, output, '--skip-bad'))).toMatchObject({ images: 1, output: join(output, 'bad.safetensors') });

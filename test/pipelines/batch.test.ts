@@ -34,7 +34,9 @@ describe('a folder of folders', () => {
       '.hidden/a.jpg',
       'loose.jpg',
     ]);
-    expect(readBatch(root)).toEqual([
+    const { sets, empty } = readBatch(root);
+    expect(empty).toEqual(['empty']);
+    expect(sets).toEqual([
       { name: 'ink 2', images: ['2.jpg', '10.jpg'].map((file) => ({ file: join(root, 'ink 2', file), weight: 1 })) },
       { name: 'ink 10', images: [{ file: join(root, 'ink 10', 'b.PNG'), weight: 1 }] },
     ]);
@@ -55,7 +57,7 @@ describe('a manifest', () => {
       '{"name": "all", "folder": "photos"}\r',
     ]);
     const at = (name: string): string => join(folder, 'photos', name);
-    expect(readBatch(file)).toEqual([
+    expect(readBatch(file).sets).toEqual([
       { name: '水墨', images: [{ file: at('1.jpg'), weight: 1 }, { file: at('2.jpg'), weight: 0.5 }] },
       { name: 'all', images: [{ file: at('1.jpg'), weight: 1 }, { file: at('2.jpg'), weight: 1 }] },
     ]); // prettier-ignore
@@ -67,6 +69,7 @@ describe('a manifest', () => {
     ['no images', '{"name": "b", "images": []}', /line 2: images: /],
     ['both images and folder', '{"name": "b", "images": ["a.jpg"], "folder": "photos"}', /line 2: expected either/],
     ['a weight below 0', '{"name": "b", "images": [{"file": "a.jpg", "weight": -1}]}', /line 2: images: /],
+    ['a weight above 1000', '{"name": "b", "images": [{"file": "a.jpg", "weight": 1e308}]}', /line 2: images: /],
     ['a word that is not known', '{"name": "b", "images": ["a.jpg"], "imgs": 1}', /line 2: .*imgs/],
     ['an empty folder', '{"name": "b", "folder": "empty"}', /line 2: there is no image in/],
   ])('%s is refused with its line', (_, line, says) => {
