@@ -10,7 +10,7 @@ import { keptSpectrum } from '../pipelines/spectrum-cache.ts';
 import { readSpectrum } from '../pipelines/spectrum-file.ts';
 import { spectrumTable } from '../pipelines/spectrum-table.ts';
 import { loraPath, runAndReport, runEngineJob, type CommandContext, type CreateOptions, type EngineOptions } from './commands.ts';
-import { percent } from './report.ts';
+import { counted, percent } from './report.ts';
 import { parseInput } from './weighted-file.ts';
 import { makeFolderSync } from '../weights/make-folder.ts';
 import { temporaryPath } from '../weights/write-safetensors.ts';
@@ -118,7 +118,18 @@ function diffWords({ comparison = [] }: JobResult): string {
     if (only !== undefined) return `  only in the ${only === 'a' ? 'first' : 'second'}: ${module}`;
     return `  ${(relativeError?.toExponential(3) ?? 'none').padStart(10)}  ${(cosine?.toFixed(6) ?? 'none').padStart(9)}  ${module}`;
   });
-  return ['  rel. error     cosine  module', ...rows].join('\n');
+  return ['  rel. error     cosine  module', ...rows, ...cosineWords(comparison)].join('\n');
+}
+
+/** Of hundreds of rows, what one looks for. */
+function cosineWords(comparison: NonNullable<JobResult['comparison']>): string[] {
+  const known = comparison.flatMap(({ module, cosine }) => (cosine === undefined ? [] : [{ module, cosine }]));
+  const sorted = known.sort((a, b) => a.cosine - b.cosine);
+  const [worst, median] = [sorted[0], sorted[sorted.length >> 1]];
+  if (!worst || !median) return [];
+  return [
+    `Cosine of ${counted(known.length, 'module')}: median ${median.cosine.toFixed(6)}, worst ${worst.cosine.toFixed(6)} (${worst.module}).`,
+  ];
 }
 
 function jobOptions({ dtype, keyForm, ...options }: LoraOptions): object {

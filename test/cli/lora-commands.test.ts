@@ -57,3 +57,20 @@ test('a merge that fails leaves no file', async () => {
   failureOf(await i2l('merge', file, `${half}:0.5`, '-o', never), 'LORA_KEYS');
   expect(existsSync(never)).toBe(false);
 });
+
+test('diff says of each module how it differs, and of all what one looks for', async () => {
+  const [first, second] = modules as [TestModule, TestModule];
+  const one = { ...first, path: 'transformer_blocks.2.attn.to_q' };
+  const a = writeLora(join(folder, 'a.safetensors'), [first, second, one]);
+  // The same, another, and the opposite.
+  const b = writeLora(join(folder, 'b.safetensors'), [
+    first,
+    { ...second, b: randomDense(24, 4, 77) },
+    { ...one, b: { ...one.b, values: one.b.values.map((value) => -value) } },
+  ]);
+  const lines = (await runCli(['diff', a, b], { env })).stdout.trim().split('\n');
+  expect(lines).toHaveLength(5);
+  const cosines = lines.slice(1, 4).map((line) => Number(line.trim().split(/ +/)[1]));
+  expect([cosines[0], cosines[2]]).toEqual([1, -1]);
+  expect(lines[4]).toBe(`Cosine of 3 modules: median ${cosines[1]?.toFixed(6)}, worst -1.000000 (${one.path}).`);
+});
