@@ -11,7 +11,7 @@ export const BUDGETS = [
   { part: 'page, scripts', files: /^renderer\/assets\/.*[.]js$/, raw: 650_000, gzip: 206_000 },
   { part: 'page, styles', files: /^renderer\/assets\/.*[.]css$/, raw: 43_000, gzip: 9200 },
   { part: "app's entry, read at each start", files: /^main\/index[.]js$/, raw: 390_000, gzip: 118_000 },
-  { part: 'app, engine and threads', files: /^main\/.*[.]js$/, raw: 960_000, gzip: 314_000 },
+  { part: 'app, engine and threads', files: /^main\/.*[.]js$/, raw: 1_000_000, gzip: 326_000 },
   { part: 'preload', files: /^preload\/.*[.]cjs$/, raw: 1000, gzip: 600 },
 ] as const;
 
