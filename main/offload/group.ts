@@ -3,6 +3,7 @@ import { I2lError } from '../contract/errors.ts';
 import type { HostTensor, TensorMap } from '../contract/tensor.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
 import type { BuiltGraph, Share } from '../onnx/graph.ts';
+import { runsOf, type Run } from '../onnx/runs.ts';
 import { graphOptionsFor, type SessionOptions } from '../onnx/runtime.ts';
 import type { NetworkPlan, StageGroup } from './planner.ts';
 import type { Reader } from './reader.ts';
@@ -10,11 +11,8 @@ import { joinStages, neededAfter, type Stage, type StageGraph } from './stage.ts
 import type { StageTrace, Trace } from './trace.ts';
 import type { WeightKeeper } from './weight-keeper.ts';
 
-/** Images of one run: the first one's index, and how many. */
-export interface Chunk {
-  readonly first: number;
-  readonly count: number;
-}
+/** Images of one run. */
+export type Chunk = Run;
 
 export interface NetworkRun {
   readonly stages: readonly Stage[];
@@ -114,15 +112,8 @@ export function loadChunks({ plan, load }: Pick<NetworkRun, 'plan' | 'load'>): {
   readonly chunks: readonly Chunk[];
   readonly states: readonly Map<string, HostTensor>[];
 } {
-  const chunks = chunksOf(plan.images, plan.imagesPerRun);
+  const chunks = runsOf(plan.images, plan.imagesPerRun);
   return { chunks, states: chunks.map((chunk) => new Map(Object.entries(load(chunk)))) };
-}
-
-function chunksOf(images: number, perRun: number): Chunk[] {
-  return Array.from({ length: Math.ceil(images / perRun) }, (_, i) => ({
-    first: i * perRun,
-    count: Math.min(perRun, images - i * perRun),
-  }));
 }
 
 /**

@@ -12,6 +12,7 @@ import {
 } from './eight-bit.ts';
 import { placeOf } from './external-data.ts';
 import type { WeightsAs } from './built-graph.ts';
+import { runsOf } from './runs.ts';
 import { ShapeGraph } from './shape-graph.ts';
 
 /**
@@ -130,7 +131,7 @@ export class ProductGraph extends ShapeGraph {
     // One that is multiplied as it lies stays whole.
     const isCast = weight.dtype !== 'F32' || columns[1] !== weight.shape[1];
     const most = isCast ? Math.max(1, Math.floor(this.#pieceValues / columns[1])) : total;
-    const pieces = runsOf(total, most).map(([first, count]) => {
+    const pieces = runsOf(total, most).map(({ first, count }) => {
       const rows = rowsOf(weight, start + first, count);
       const values = columns[1] === weight.shape[1] ? this.unscaled(rows) : this.columns(rows, ...columns);
       return this.#gemm(flat, values, { weight: rows, bias: bias && rowsOf(bias, first, count) });
@@ -171,9 +172,4 @@ function flatRows(g: ShapeGraph, x: Value): Value {
 function wholeOf({ shape, name }: TensorRange): Part {
   const [out, inner] = pair(shape, name);
   return { rows: [0, out], columns: [0, inner] };
-}
-
-/** First and length of each run of at most so many of `count`. */
-function runsOf(count: number, most: number): readonly (readonly [number, number])[] {
-  return Array.from({ length: Math.ceil(count / most) }, (_, i) => [i * most, Math.min(most, count - i * most)] as const);
 }

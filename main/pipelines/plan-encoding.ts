@@ -6,6 +6,7 @@ import { CROP_SIDE, LOW_CROP_SIDE } from '../imaging/preprocess.ts';
 import type { Decoding } from '../offload/planner.ts';
 import type { Amount } from '../onnx/cost.ts';
 import type { EightBitWeights } from '../onnx/eight-bit.ts';
+import { runsOf } from '../onnx/runs.ts';
 import { baselineOf } from './baseline.ts';
 import { imagesThatFit, prepare, type Budgets, type PreparedNetwork, type Work } from './context.ts';
 import { copiesToMake, workOfCopy, type CopyToMake, type EightBitCopies } from './eight-bit-copies.ts';
@@ -136,8 +137,8 @@ function planPasses(missing: readonly MissingImages[], options: PassOptions): Om
   ];
   const perPass = imagesThatFit(worksOver, images.length, budgets);
   const decodeBytes = budgets.memory - baselineOf(heldBeside(held), perPass, device);
-  const passes = Array.from({ length: Math.ceil(images.length / perPass) }, (_, i) =>
-    passOver(images.slice(i * perPass, (i + 1) * perPass), works, decodeBytes),
+  const passes = runsOf(images.length, perPass).map(({ first, count }) =>
+    passOver(images.slice(first, first + count), works, decodeBytes),
   );
   return { passes, making: making.map((made) => withCrops(made, held, perPass)) };
 }

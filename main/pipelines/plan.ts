@@ -2,6 +2,7 @@ import type { CreateJob } from '../contract/job.ts';
 import type { NetworkPlan } from '../offload/planner.ts';
 import { loraBytes } from '../lora/write-lora.ts';
 import { simulate, type Machine } from '../offload/simulate.ts';
+import { runsOf } from '../onnx/runs.ts';
 import {
   allowance,
   bytesThatStay,
@@ -111,7 +112,7 @@ function planParts(counts: readonly number[], memory: number, open: OpenJob, thr
   const fit = (parts: readonly OpenPart[]): number =>
     imagesThatFit((count) => parts.map(({ prepared }) => ({ network: prepared, images: count })), images, { memory });
   const perPass = fit(encoding);
-  const encodePasses = Array.from({ length: Math.ceil(images / perPass) }, (_, i) => Math.min(perPass, images - i * perPass));
+  const encodePasses = runsOf(images, perPass).map(({ count }) => count);
   const written = decodePasses(counts, (count) => count, fit([decoding])).map(sumOf);
   const sized = [...encoding.map((part) => ({ part, passes: encodePasses })), { part: decoding, passes: written }];
   const asked = sized.map(({ part, passes }) => ({ ...part, works: worksOver(part.prepared, passes) }));
