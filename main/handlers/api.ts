@@ -4,16 +4,16 @@ import { appRouter, type AppContext } from './app.ts';
 import { comfyuiRouter } from './comfyui.ts';
 import { demoRouter, type DemoContext } from './demo.ts';
 import { devicesRouter, type DevicesContext } from './devices.ts';
-import { jobsRouter, type JobsContext } from './jobs.ts';
+import { jobsRouter } from './jobs.ts';
 import { libraryRouter } from './library.ts';
 import { loraWorkRouter } from './lora-work.ts';
 import { lorasRouter, type LorasContext } from './loras.ts';
 import { modelsRouter, type ModelsContext } from './models.ts';
-import { recipeRouter } from './recipe.ts';
-import { setsRouter, type SetsContext } from './sets.ts';
+import { recipeRouter, type RecipeContext } from './recipe.ts';
+import { setsRouter } from './sets.ts';
 
 /** What every procedure is given by the wire that brought it: who asks, and the services. */
-export type ApiContext = AppContext & DemoContext & DevicesContext & JobsContext & LorasContext & ModelsContext & SetsContext;
+export type ApiContext = AppContext & DemoContext & DevicesContext & LorasContext & ModelsContext & RecipeContext;
 
 /** All procedures of the contract. */
 export const router = implement(contract)

@@ -6,12 +6,14 @@ import { I2lError } from '../contract/errors.ts';
 import type { JobView } from '../contract/queue.ts';
 import { VERSION } from '../pipelines/version.ts';
 import type { SettingsStore } from '../settings/settings.ts';
-import { answerErrors, type AskerContext } from './base.ts';
+import { answerErrors } from './base.ts';
 import type { DevicesContext } from './devices.ts';
 import type { JobsContext } from './jobs.ts';
 import type { SetsContext } from './sets.ts';
 
-export interface AppContext extends AskerContext, Pick<SetsContext, 'allowPath'> {
+export interface AppContext extends Pick<SetsContext, 'allowPath'> {
+  /** Who asks. 'desktop': the window of this machine. 'server': a browser, which may be on another. */
+  readonly mode: 'desktop' | 'server';
   readonly dataFolder: string;
   readonly settings: SettingsStore;
   /** Opens a dialog of the system's; a server has none. What it gives passes allowPath afterwards. */

@@ -2,12 +2,6 @@ import { ORPCError, os, ValidationError } from '@orpc/server';
 import { I2lError } from '../contract/errors.ts';
 import { errorData } from '../contract/wire-errors.ts';
 
-/** Who asks. */
-export interface AskerContext {
-  /** 'desktop': the window of this machine asks. 'server': a browser, which may be on another. */
-  readonly mode: 'desktop' | 'server';
-}
-
 /**
  * For every implementation of a contract, `implement(contract).$context<…>().use(answerErrors)`: what a
  * handler throws, and what its input's schema refuses, reaches the client with its code, fields and message.

@@ -1,15 +1,13 @@
 import { implement } from '@orpc/server';
 import { jobsContract } from '../contract/queue.ts';
 import type { JobQueue } from '../jobs/queue.ts';
-import { answerErrors, type AskerContext } from './base.ts';
+import { answerErrors } from './base.ts';
 
 export interface JobsContext {
   readonly queue: JobQueue;
-  /** Where jobs that are made now find their models, unless they say so themselves; else they are looked for. */
-  readonly modelsForJobs?: () => string | undefined;
 }
 
-const jobs = implement(jobsContract).$context<JobsContext & AskerContext>().use(answerErrors);
+const jobs = implement(jobsContract).$context<JobsContext>().use(answerErrors);
 
 /**
  * The queue's procedures. Everything they do survives a window, a wire and a client. None makes a job of its input, which

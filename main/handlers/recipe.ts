@@ -17,7 +17,11 @@ import type { JobsContext } from './jobs.ts';
 import type { ModelsContext } from './models.ts';
 import type { SetsContext } from './sets.ts';
 
-type RecipeContext = SetsContext & JobsContext & Pick<ModelsContext, 'models'> & Pick<AppContext, 'dataFolder' | 'settings'>;
+export interface RecipeContext
+  extends SetsContext, JobsContext, Pick<ModelsContext, 'models'>, Pick<AppContext, 'dataFolder' | 'settings'> {
+  /** Where jobs that are made now find their models; else they are looked for. */
+  readonly modelsForJobs?: () => string | undefined;
+}
 
 const recipe = implement(recipeContract).$context<RecipeContext>().use(answerErrors);
 

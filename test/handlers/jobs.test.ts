@@ -42,10 +42,10 @@ afterEach(async () => {
 
 /** The three ways in. */
 const wires: Readonly<Record<string, () => Promise<Client>>> = {
-  direct: () => Promise.resolve(createRouterClient(jobsRouter, { context: { queue, mode: 'server' } })),
+  direct: () => Promise.resolve(createRouterClient(jobsRouter, { context: { queue } })),
   'message port': () => {
     const { port1, port2 } = new MessageChannel();
-    new PortHandler(jobsRouter).upgrade(port1, { context: { queue, mode: 'server' } });
+    new PortHandler(jobsRouter).upgrade(port1, { context: { queue } });
     port1.start();
     port2.start();
     closers.push(() => port2.close());
@@ -55,7 +55,7 @@ const wires: Readonly<Record<string, () => Promise<Client>>> = {
     const http: Server = createServer();
     const server = new WebSocketServer({ server: http });
     const handler = new SocketHandler(jobsRouter);
-    server.on('connection', (socket) => void handler.upgrade(socket, { context: { queue, mode: 'server' } }));
+    server.on('connection', (socket) => void handler.upgrade(socket, { context: { queue } }));
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
     const socket = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}`);
     closers.push(() => {
