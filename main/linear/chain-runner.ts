@@ -18,6 +18,8 @@ export type ReadRows = (weight: TensorRange, first: number, target: Uint8Array) 
 interface ChainRun {
   readonly chain: LinearChain;
   readonly images: number;
+  /** Of the images. */
+  readonly runs: readonly Some[];
   /** What each image's result is multiplied by. */
   readonly factors: Float32Array | undefined;
   readonly source: WeightSource;
@@ -75,7 +77,7 @@ export class ChainRunner {
       const mark = this.memory.taken;
       const factors = factor === undefined ? undefined : valuesOfState(state, factor, images);
       const data = new Uint16Array(into, taken, images * outOf(lastOf(chain)));
-      const isFinite = this.#result({ chain, images, factors, source }, x, data);
+      const isFinite = this.#result({ chain, images, runs: runsOf(images), factors, source }, x, data);
       results[name] = { data, dims: chainDims(chain, images), ...(isFinite ? { isFinite } : {}) };
       taken += data.byteLength;
       this.memory.release(mark);
@@ -95,13 +97,13 @@ export class ChainRunner {
     const stride = strideOf(outOf(layer));
     const y = this.memory.take(run.images * stride);
     for (const piece of this.#pieces(run, layer, 1)) {
-      for (const some of runsOf(run.images)) this.#multiply(layer, piece, x, some, { at: y + stride * some.first + 4 * piece.first, stride });
+      for (const some of run.runs) this.#multiply(layer, piece, x, some, { at: y + stride * some.first + 4 * piece.first, stride });
     }
     return this.#arranged(rowsIn(this.memory, { at: y, stride }, outOf(layer)), run.images, outOf(layer));
   } // prettier-ignore
 
   #last(run: ChainRun, x: number, into: Uint16Array): boolean {
-    const { chain, images } = run;
+    const { chain, images, runs } = run;
     const layer = lastOf(chain);
     const areBeside = chain.images === 'beside' && images > 1;
     let strange = 0;
@@ -110,7 +112,7 @@ export class ChainRunner {
       const stride = strideOf(piece.count);
       const y = { at: this.memory.take(Math.min(MOST_IMAGES, images) * stride), stride };
       const beside = areBeside ? this.memory.take(2 * images * piece.count) : undefined;
-      for (const some of runsOf(images)) {
+      for (const some of runs) {
         this.#multiply(layer, piece, x, some, y);
         strange |= this.#round16(run, some, y);
         if (beside === undefined) this.#put(piece, some, y, into, outOf(layer));
@@ -208,13 +210,11 @@ export class ChainRunner {
 }
 
 /** Bytes that a chain takes in the memory, at most: whatever the images, and for each of them. */
-export function chainBytes({ layers, rank }: LinearChain): { readonly fixed: number; readonly perImage: number } {
-  const read = Math.max(
-    ...layers.map(({ weight }) => Math.min(weight.length, MOST_READ_BYTES + 2 * rank * (weight.shape[1] ?? 0))),
-  );
-  const last = layers[layers.length - 1] as LinearLayer;
+export function chainBytes(chain: LinearChain): { readonly fixed: number; readonly perImage: number } {
+  const { layers, rank } = chain;
+  const read = Math.max(...layers.map((layer) => Math.min(layer.weight.length, MOST_READ_BYTES + 2 * rank * inOf(layer))));
   const between = layers.slice(0, -1).reduce((sum, layer) => sum + strideOf(outOf(layer)) + 4 * outOf(layer), 0);
-  const fixed = read + MOST_IMAGES * strideOf(outOf(last)) + PIECE_BYTES + ALIGNED_BYTES * (3 + 2 * layers.length);
+  const fixed = read + MOST_IMAGES * strideOf(outOf(lastOf(chain))) + PIECE_BYTES + ALIGNED_BYTES * (3 + 2 * layers.length);
   return { fixed, perImage: 4 * inOf(layers[0]) + between + 2 * rank };
 }
 
