@@ -4,7 +4,7 @@ import { outputOf, parseShard, readBatch, shardOf } from '../pipelines/batch.ts'
 import { finishedSets } from '../pipelines/finished-sets.ts';
 import { parseJob, recipeJob, runCreateJob, withModels, type CommandContext, type RecipeOptions } from './commands.ts';
 import { recordMade } from './record.ts';
-import { resultWords } from './report.ts';
+import { counted, resultWords } from './report.ts';
 
 /** i2l batch: one LoRA for each image set, all in one pass over the weights. */
 
@@ -42,7 +42,7 @@ const NAMED = 5;
 
 function emptyFolders(names: readonly string[]): string {
   const more = names.length - NAMED;
-  return names.slice(0, NAMED).join(', ') + (more > 0 ? ` and ${more} other folder${more === 1 ? '' : 's'}` : '');
+  return names.slice(0, NAMED).join(', ') + (more > 0 ? ` and ${counted(more, 'other folder')}` : '');
 }
 
 function report({ report: to }: CommandContext, { sets, finished }: { sets: number; finished: number }): true {

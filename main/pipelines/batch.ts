@@ -45,7 +45,7 @@ function folderSets(folder: string): Batch {
     return { name, images: imagesIn(join(folder, name)).map((file) => ({ file, weight: 1 })) };
   });
   const sets = all.filter(({ images }) => images.length > 0);
-  if (sets.length > 0) return { sets, empty: all.filter((set) => !sets.includes(set)).map(({ name }) => name) };
+  if (sets.length > 0) return { sets, empty: all.filter(({ images }) => images.length === 0).map(({ name }) => name) };
   const message = `${folder}: none of its sub-folders has an image in it; a batch is a folder with one sub-folder for each LoRA.`;
   throw new I2lError('NO_IMAGES', message, { folder });
 }

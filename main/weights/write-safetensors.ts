@@ -108,14 +108,12 @@ export class SafetensorsWriter {
 
   /** Waits for what is on its way to the disk. @throws as {@link write} does */
   async settled(): Promise<void> {
-    const direct = this.#direct;
     try {
-      await direct?.settle();
-      this.#direct = undefined;
+      await this.#direct?.settle();
     } catch (error) {
-      this.abort();
-      throw fileError(this.path, 'write', error);
+      throw this.#failed(error);
     }
+    this.#direct = undefined;
   }
 
   /** Replaces a text in the header, everywhere, by another of the same length (a hash that is known only at the end). */
@@ -201,9 +199,13 @@ export class SafetensorsWriter {
     try {
       action();
     } catch (error) {
-      this.abort();
-      throw fileError(this.path, 'write', error);
+      throw this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): I2lError {
+    this.abort();
+    return fileError(this.path, 'write', error);
   }
 }
 
